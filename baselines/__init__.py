@@ -1,0 +1,1 @@
+"""Baselines: one file a method that the papers compare themselves with."""

@@ -1,0 +1,1 @@
+"""Methods of the two papers: one file a method."""

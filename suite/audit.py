@@ -1,0 +1,188 @@
+"""The coverage audit: does every operand of a matrix product have the levels that were promised?
+
+While the finished model runs once, tensors are followed from slots through views into products. An
+operand that comes from no slot, and a tensor with more distinct levels than its bits allow, are
+problems; both are found in what the model computes, not in how it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from suite.models.slot import Slot, slots
+
+PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
+    {
+        F.linear,
+        torch.matmul,
+        Tensor.matmul,
+        Tensor.__matmul__,
+        torch.bmm,
+        Tensor.bmm,
+        torch.mm,
+        Tensor.mm,
+        torch.baddbmm,
+        torch.addmm,
+        torch.einsum,
+        torch.conv1d,
+        torch.conv2d,
+        F.conv1d,
+        F.conv2d,
+        F.scaled_dot_product_attention,
+    }
+)
+"""Functions whose first two tensor operands are multiplied and summed."""
+
+VIEWS: frozenset[Callable[..., Any]] = frozenset(
+    getattr(Tensor, name)
+    for name in (
+        "transpose",
+        "permute",
+        "reshape",
+        "view",
+        "flatten",
+        "unflatten",
+        "contiguous",
+        "__getitem__",
+        "chunk",
+        "split",
+        "unbind",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "t",
+        "float",
+        "to",
+    )
+) | {torch.transpose, torch.flatten, torch.reshape, torch.permute, torch.chunk, torch.split}
+"""Functions whose result holds the same levels as their input."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One quantized place. levels: the most distinct values among the tensor's groups; negative:
+    whether any value is below zero; groups: how many groups have steps of their own."""
+
+    bits: int
+    levels: int
+    negative: bool
+    groups: int
+
+
+@dataclass
+class Audit:
+    """places: by slot name; full_precision: slots left empty; problems: sentences."""
+
+    places: dict[str, Place] = field(default_factory=dict)
+    full_precision: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the record."""
+        return {**asdict(self), "ok": self.ok}
+
+
+@torch.no_grad()
+def audit(model: nn.Module, inputs: Any) -> Audit:
+    """Run `model` once in eval mode on `inputs` and audit every product; restores the mode."""
+    training, watch = model.training, _Watch()
+    names = {slot: name for name, slot in slots(model).items()}
+    hooks = [slot.register_forward_hook(watch.leaving(name)) for slot, name in names.items()]
+    model.eval()
+    try:
+        with watch:
+            model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(training)
+    unseen = [
+        n for s, n in names.items() if s.quantizer is not None and n not in watch.found.places
+    ]
+    watch.found.problems += [f"{name} holds a quantizer that no data passes" for name in unseen]
+    return watch.found
+
+
+class _Watch(TorchFunctionMode):
+    """Follows tensors from slots to products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = Audit()
+        self._origin: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+        self._inside = False
+
+    def leaving(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        """A hook that notes a slot's output and counts its levels."""
+
+        def hook(slot: nn.Module, _: Any, out: Tensor) -> None:
+            assert isinstance(slot, Slot)
+            self._inside = True
+            self._note(name, slot, out)
+            self._inside = False
+            self._mark(out, name)
+
+        return hook
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self._inside:
+            return out
+        if func in PRODUCTS:
+            self._check(func, args)
+        elif func in VIEWS and id(args[0]) in self._origin:
+            for part in out if isinstance(out, Sequence) else [out]:
+                self._mark(part, self._origin[id(args[0])])
+        return out
+
+    def _mark(self, tensor: Tensor, name: str) -> None:
+        self._origin[id(tensor)] = name
+        self._kept.append(tensor)  # or its id could come back as another tensor's
+
+    def _note(self, name: str, slot: Slot, out: Tensor) -> None:
+        quantizer = slot.quantizer
+        if quantizer is None:
+            self.found.full_precision.append(name)
+            return
+        rows = quantizer.per_group(out)
+        levels = max(distinct(row) for row in rows)
+        bits = int(quantizer.bits)
+        before = self.found.places.get(name)
+        place = Place(bits, levels, bool((out < 0).any()), len(rows))
+        self.found.places[name] = place if before is None or levels > before.levels else before
+        if levels > 2**bits:
+            self.found.problems.append(
+                f"{name} has {levels} levels where {bits} bits allow {2**bits}"
+            )
+
+    def _check(self, func: Any, args: Any) -> None:
+        operands = [a for a in args if isinstance(a, Tensor)][:2]
+        for operand in operands:
+            if id(operand) not in self._origin:
+                self.found.problems.append(
+                    f"an operand {tuple(operand.shape)} of {func.__name__} passes no quantizer"
+                )
+
+
+def distinct(values: Tensor, tolerance: float = 1e-6) -> int:
+    """Distinct values of a flat tensor; values nearer than `tolerance` of the largest are one.
+
+    Some quantizers compute a level in more than one way, so that it comes with two last bits.
+    """
+    ordered = values.flatten().unique()
+    if len(ordered) < 2:
+        return len(ordered)
+    gap = tolerance * float(ordered.abs().max())
+    return 1 + int((ordered.diff() > gap).sum())

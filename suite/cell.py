@@ -1,0 +1,143 @@
+"""A cell: everything that decides which number comes out, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from suite.errors import UsageError
+
+SCHEMA = 1
+"""Version of the identity; part of every cell id."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Recipe(_Frozen):
+    """How a cell is trained and evaluated, where that can change its number.
+
+    start: where the weights come from: `scratch`, `pretrained` (a checkpoint from disk or hub),
+        `fp32` (the FP32 cell of the same model and task), or `quantized` (a checkpoint that
+        holds the quantizers' state too, named by --weights; it is not calibrated).
+    fp32_recipe: name of that FP32 cell's recipe; its cell is a prerequisite of this one.
+    epochs: nominal epochs; one pass with `crops` crops an image counts as `crops` epochs.
+    batch_size: crops a step over all processes together.
+    lr_per: whether the cosine moves at every `step` or every `epoch` (as the P1 code does).
+    max_steps: stop every pass after this many steps (0: no limit); for trying a path out.
+    teacher: who makes the soft labels: `fp32`, or `archive` for imported ones.
+    label_crops: crops stored an image in the soft labels.
+    crop_scale: smallest and largest share of the image area that a training crop covers.
+    clamp_gelu: clamp GELU's output at 1 in the FP32 model, as P1's own FP32 checkpoints need.
+    gate: lowest FP32 accuracy (percent) for which a quantized cell may start (None: no gate).
+    """
+
+    start: Literal["scratch", "pretrained", "fp32", "quantized"] = "fp32"
+    fp32_recipe: str = ""
+    epochs: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+    crops: int = Field(default=1, ge=1)
+    lr: float = Field(default=5e-4, gt=0)
+    min_lr: float = Field(default=0.0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0)
+    lr_per: Literal["step", "epoch"] = "epoch"
+    weight_decay: float = Field(default=1e-4, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    max_steps: int = Field(default=0, ge=0)
+    calibration_images: int = Field(default=64, ge=1)
+    teacher: Literal["fp32", "archive"] = "fp32"
+    label_crops: int = Field(default=4, ge=1)
+    clamp_gelu: bool = False
+    gate: float | None = None
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _ascending_shares(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError("give the smallest and the largest share, like [0.08, 1.0]")
+        return scale
+
+
+class Cell(_Frozen):
+    """One measured configuration. Bits are 1..32; 32 means not quantized."""
+
+    method: str
+    model: str
+    task: str
+    w_bits: int = Field(default=32, ge=1, le=32)
+    a_bits: int = Field(default=32, ge=1, le=32)
+    e_bits: int | None = Field(default=None, ge=1, le=32)
+    seed: int = Field(default=0, ge=0)
+    variant: str = ""
+    settings: dict[str, bool | int | float | str] = {}
+    recipe: Recipe = Recipe()
+
+    @property
+    def bits(self) -> str:
+        """Short form for people: `w2a2`, `w4a8e2`, `fp32`."""
+        if self.w_bits == self.a_bits == 32 and self.e_bits is None:
+            return "fp32"
+        return f"w{self.w_bits}a{self.a_bits}" + (f"e{self.e_bits}" if self.e_bits else "")
+
+    @property
+    def label(self) -> str:
+        """What a person calls the cell: method[-variant]/model/task/bits/seed."""
+        method = self.method + (f"-{self.variant}" if self.variant else "")
+        return f"{method}/{self.model}/{self.task}/{self.bits}/s{self.seed}"
+
+    def delta(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, nested, ready for JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def to_json(self) -> str:
+        """Canonical JSON of the delta; `Cell.from_json` restores the cell."""
+        return json.dumps(self.delta(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Cell:
+        return make_cell(**json.loads(text))
+
+    def id(self, method_version: int) -> str:
+        """Directory-safe identity: a readable stem and 10 hex digits of a digest.
+
+        The digest covers the delta from the defaults, the schema and the method's version, so
+        that a new field with a default does not orphan old results.
+        """
+        text = f"{SCHEMA}:{method_version}:{self.to_json()}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        stem = "-".join([self.method, self.variant, self.model, self.task, self.bits])
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem.replace("--", "-"))
+        return f"{safe}-s{self.seed}-{digest}"
+
+
+def make_cell(**fields: Any) -> Cell:
+    """Build a Cell; a bad or unknown field becomes one sentence (UsageError)."""
+    return validated(Cell, fields, "cell")
+
+
+def validated(model: type[BaseModel], fields: dict[str, Any], what: str) -> Any:
+    """Build a pydantic model, turning its first complaint into one sentence (UsageError)."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as problem:
+        raise UsageError(_sentence(model, problem, what)) from None
+
+
+def _sentence(model: type[BaseModel], problem: ValidationError, what: str) -> str:
+    first = problem.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        owner = model
+        for part in first["loc"][:-1]:
+            field = owner.model_fields.get(str(part))
+            nested = field.annotation if field else None
+            if isinstance(nested, type) and issubclass(nested, BaseModel):
+                owner = nested
+        return f"Unknown {what} field {where!r}; valid: {', '.join(sorted(owner.model_fields))}."
+    return f"The {what} field {where!r} cannot be {first['input']!r}: {first['msg']}."

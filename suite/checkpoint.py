@@ -1,0 +1,103 @@
+"""The state of a running training, saved atomically so that a killed run goes on exactly."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import EnvironmentProblem
+from suite.files import write_atomically
+
+UNREADABLE = (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError)
+"""What torch.load raises for a file that is truncated, not a checkpoint, or not plain data."""
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    cell: id of the cell it belongs to; number: index of the running pass; step: steps done in
+    it; seconds, data_seconds, images, loss: sums over the running pass so far; history: one row
+    a finished pass; resumed: how often the run was continued; peaks: largest memory readings.
+    """
+
+    cell: str
+    number: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+    images: int = 0
+    loss: float = 0.0
+    resumed: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    peaks: dict[str, float] = field(default_factory=dict)
+
+
+def save(path: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write state, model and optimizer in one file, atomically."""
+    content = {
+        "state": asdict(state),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def load(path: Path, cell: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
+    """Restore model and optimizer in place; None if there is no checkpoint.
+
+    Raises EnvironmentProblem when the file is damaged, or belongs to another cell or model.
+    """
+    if not path.exists():
+        return None
+    content = _read(path)
+    owner = content["state"]["cell"]
+    if owner != cell:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} belongs to the cell {owner}, not to {cell}; move it away or "
+            "start over with --fresh."
+        )
+    _fits(path, content["model"], model.state_dict())
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    state = State(**content["state"])
+    state.resumed += 1
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except UNREADABLE as problem:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} cannot be read ({type(problem).__name__}: damaged or not a "
+            "checkpoint); delete it or start over with --fresh."
+        ) from problem
+    if not isinstance(content, dict) or not {"state", "model", "optimizer"} <= content.keys():
+        raise EnvironmentProblem(
+            f"The file {path} is not a training checkpoint of this suite; delete it or start "
+            "over with --fresh."
+        )
+    return content
+
+
+def _fits(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    wrong = [
+        name
+        for name in sorted(found.keys() | wanted.keys())
+        if name not in found or name not in wanted or _shape(found[name]) != _shape(wanted[name])
+    ]
+    if wrong:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} is of another model: {len(wrong)} entries differ, first "
+            f"{', '.join(wrong[:3])}; delete it or start over with --fresh."
+        )
+
+
+def _shape(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value)

@@ -1,0 +1,130 @@
+"""The words of the front ends: which options exist, and what their values mean."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from suite.errors import UsageError
+from suite.grid import Choice, parse_bits
+from suite.options import Compile, Options, default_results
+
+CHOICES = {
+    "method": "methods, comma-separated (lowbit list shows them)",
+    "model": "models, comma-separated",
+    "task": "tasks, comma-separated",
+    "bits": "bit-width of weights and activations: 2 or 2,3,4",
+    "w-bits": "bit-width of the weights alone",
+    "a-bits": "bit-width of the activations alone",
+    "seed": "seeds, comma-separated",
+    "variant": "variants: paper, released, corrected",
+    "set": "a method setting, NAME=VALUE (can be repeated)",
+    "recipe": "a recipe field, NAME=VALUE (can be repeated)",
+    "results": "results folder (default: $LOWBIT_RESULTS or ./results)",
+    "data": "folder of the task's data",
+    "weights": "file with FP32 weights, instead of the hub's",
+    "soft-labels": "folder with an archive of soft labels",
+    "device": "auto, cpu or cuda",
+    "threads": "CPU threads (default: all cores)",
+    "workers": "data loading processes",
+    "compile": "torch.compile the training step: auto, on or off",
+    "checkpoint-minutes": "minutes between checkpoints within a pass",
+}
+"""Options that take a value, with their help."""
+
+SWITCHES = {
+    "all": "take every cell that fits, not only the headline one",
+    "fresh": "run again although a record is stored",
+    "no-gate": "go on even if the FP32 model is worse than it should be",
+}
+
+Value = Callable[[str], Any]
+"""From an option's name to its value(s): a list of strings, a bool, or None."""
+
+
+def choice_from(value: Value) -> Choice:
+    """Read the selection; raises UsageError on a value that cannot be."""
+    return Choice(
+        methods=_words(value("method")),
+        models=_words(value("model")),
+        tasks=_words(value("task")),
+        bits=_bits(value, "bits"),
+        w_bits=_bits(value, "w-bits"),
+        a_bits=_bits(value, "a-bits"),
+        seeds=tuple(_whole("seed", word) for word in _words(value("seed"))),
+        variants=_words(value("variant")),
+        settings=_pairs("set", value("set")),
+        recipe=_pairs("recipe", value("recipe")),
+        everything=bool(value("all")),
+    )
+
+
+def options_from(value: Value) -> Options:
+    """Read how to execute; raises UsageError on a value that cannot be."""
+    results = _last(value("results"))
+    compiled = _last(value("compile")) or "auto"
+    if compiled not in ("auto", "on", "off"):
+        raise UsageError(f"--compile cannot be {compiled!r}; valid: auto, on, off.")
+    return Options(
+        results=Path(results) if results else default_results(),
+        data=_path(value("data")),
+        weights=_path(value("weights")),
+        soft_labels=_path(value("soft-labels")),
+        device=_last(value("device")) or "auto",
+        threads=_whole("threads", _last(value("threads")) or "0"),
+        workers=_whole("workers", _last(value("workers")) or "0"),
+        compile=cast(Compile, compiled),
+        checkpoint_minutes=_minutes(_last(value("checkpoint-minutes")) or "10"),
+        fresh=bool(value("fresh")),
+        gate=not value("no-gate"),
+    )
+
+
+def _words(values: list[str] | None) -> tuple[str, ...]:
+    words = [w.strip() for v in values or [] for w in v.split(",")]
+    return tuple(dict.fromkeys(w for w in words if w))
+
+
+def _bits(value: Value, name: str) -> tuple[int, ...]:
+    return tuple(b for text in value(name) or [] for b in parse_bits(text, f"--{name}"))
+
+
+def _whole(name: str, word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise UsageError(f"--{name} cannot be {word!r}; give a whole number, 0 or more.")
+    return int(word)
+
+
+def _minutes(word: str) -> float:
+    try:
+        minutes = float(word)
+    except ValueError:
+        minutes = -1.0
+    if not minutes >= 0:
+        raise UsageError(f"--checkpoint-minutes cannot be {word!r}; give a number, 0 or more.")
+    return minutes
+
+
+def _pairs(name: str, values: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE with TOML values; a bare word is a string."""
+    found = {}
+    for text in values or []:
+        key, equals, word = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise UsageError(f"--{name} cannot be {text!r}; write NAME=VALUE, like epochs=3.")
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {word}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = word.strip()
+    return found
+
+
+def _last(values: list[str] | None) -> str | None:
+    return values[-1] if values else None
+
+
+def _path(values: list[str] | None) -> Path | None:
+    last = _last(values)
+    return Path(last).expanduser() if last else None

@@ -1,0 +1,82 @@
+"""Slots: the named places of a model where a quantizer can sit, and the layers that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Kind = Literal["activation", "weight"]
+
+
+class Slot(nn.Module):
+    """Identity until a quantizer is put into it.
+
+    role: what the tensor is, the same word in every block (`query`, `attn_probs`, `fc1_weight`).
+    signed: whether its values can be negative, as the papers quantize it.
+    heads, head_axis: number of attention heads and the axis they lie on (None: no heads). For
+        a 2-D weight the heads are contiguous slices of that axis.
+    edge: belongs to the first or last layer, which the papers keep at 8 bits.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        kind: Kind,
+        *,
+        signed: bool = True,
+        heads: int | None = None,
+        head_axis: int | None = None,
+        edge: bool = False,
+    ) -> None:
+        super().__init__()
+        self.role = role
+        self.kind: Kind = kind
+        self.signed = signed
+        self.heads = heads
+        self.head_axis = head_axis
+        self.edge = edge
+        self.quantizer: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.quantizer is None else self.quantizer(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.role}, {self.kind}"
+
+
+class QuantLinear(nn.Linear):
+    """A linear layer whose weight passes through a slot. x: [..., in], returns [..., out]."""
+
+    def __init__(self, inp: int, out: int, slot: Slot, bias: bool = True) -> None:
+        super().__init__(inp, out, bias)
+        self.weight_slot = slot
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight_slot(self.weight), self.bias)
+
+
+class QuantConv2d(nn.Conv2d):
+    """A 2-D convolution whose weight passes through a slot. x: [batch, in, height, width]."""
+
+    def __init__(self, inp: int, out: int, kernel: int, stride: int, slot: Slot) -> None:
+        super().__init__(inp, out, kernel, stride)
+        self.weight_slot = slot
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight_slot(self.weight), self.bias)
+
+
+def slots(model: nn.Module) -> dict[str, Slot]:
+    """Every slot of `model` by its dotted name, in the order of registration."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, Slot)}
+
+
+def quantized_weights(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:
+    """Yield (layer name, weight, quantizer) for each layer whose weight slot is filled."""
+    for name, module in model.named_modules():
+        slot = getattr(module, "weight_slot", None)
+        if isinstance(slot, Slot) and slot.quantizer is not None:
+            yield name, module.weight, slot.quantizer

@@ -1,0 +1,101 @@
+"""pytest front end: options, one test a selected cell, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from suite.cell import Cell
+from suite.choosing import CHOICES, SWITCHES, choice_from, options_from
+from suite.errors import LowbitError, Missing, UsageError
+
+OUTCOMES = pytest.StashKey[list[Any]]()
+MORE = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lowbit", "lowbit-suite: which cells, and how to run them")
+    for name, explained in CHOICES.items():
+        group.addoption(f"--{name}", default=None, action="append", help=explained)
+    for name, explained in SWITCHES.items():
+        group.addoption(f"--{name}", default=False, action="store_true", help=explained)
+
+
+def _value(config: pytest.Config) -> Callable[[str], Any]:
+    return lambda name: config.getoption(f"--{name}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OUTCOMES] = []
+    config.stash[MORE] = 0
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn the selection into the parameters of the one test that asks for a cell."""
+    if "cell" not in metafunc.fixturenames:
+        return
+    from suite.grid import select
+
+    try:
+        chosen = select(choice_from(_value(metafunc.config)))
+        for cell in chosen.cells:
+            _can_exist(cell)
+    except UsageError as problem:
+        pytest.exit(str(problem), returncode=problem.exit_code)
+    metafunc.config.stash[MORE] = chosen.more
+    metafunc.parametrize("cell", chosen.cells, ids=[c.label for c in chosen.cells])
+
+
+def _can_exist(cell: Cell) -> None:
+    from suite.runner import method_of
+
+    method_of(cell)
+
+
+@pytest.fixture
+def obtained(request: pytest.FixtureRequest) -> Callable[[Cell], Any]:
+    """Run a cell, or find its record, with progress shown while it runs."""
+    from suite.progress import Reporter
+    from suite.runner import obtain
+    from suite.signals import Interrupted
+
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    options = options_from(_value(request.config))
+
+    def run(cell: Cell) -> Any:
+        try:
+            with capture.global_and_fixture_disabled(), Reporter() as reporter:
+                outcome = obtain(cell, options, reporter)
+        except Missing as problem:
+            pytest.skip(str(problem))
+        except Interrupted as problem:
+            pytest.exit(str(problem), returncode=problem.exit_code)
+        except LowbitError as problem:
+            pytest.fail(str(problem), pytrace=False)
+        request.config.stash[OUTCOMES].append(outcome)
+        return outcome
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """One line a cell, a Markdown table, and how many more cells the same words could mean."""
+    outcomes = config.stash.get(OUTCOMES, [])
+    if outcomes:
+        from suite.results import Store
+        from suite.summary import NOTE, fp32_of, line, table
+
+        store = Store(options_from(_value(config)).results)
+        rows = [(o.record, fp32_of(o.record, store)) for o in outcomes]
+        terminalreporter.section("cells")
+        for outcome, (record, fp32) in zip(outcomes, rows, strict=True):
+            terminalreporter.write_line(line(record, fp32, outcome.stored))
+        terminalreporter.write_line("")
+        terminalreporter.write_line(table(rows))
+        terminalreporter.write_line("")
+        terminalreporter.write_line(NOTE)
+    more = config.stash.get(MORE, 0)
+    if more:
+        terminalreporter.write_line(f"and {more} more cells fit these options: add --all")

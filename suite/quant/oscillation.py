@@ -1,0 +1,63 @@
+"""The oscillation metric: how often a weight's integer code jumps back and forth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+OSCILLATING = 0.005
+"""Frequency above which a weight counts as oscillating in P1's reports."""
+
+
+class Oscillation:
+    """Exponential moving frequency of reversals of one tensor's codes.
+
+    A weight oscillates at a step when its code moves against the direction of its last move
+    (P1 code: fp_pretrained/oscillation_tracking_utils.py). momentum: weight of the newest step.
+    freeze: frequency above which a weight's code is held at its rounded running mean, in the
+    tracker alone (0: never).
+    """
+
+    def __init__(self, momentum: float, freeze: float = 0.0) -> None:
+        self.momentum = momentum
+        self.freeze = freeze
+        self.previous: Tensor | None = None
+        self.direction = self.frequency = self.total = self.oscillated = torch.zeros(())
+
+    @torch.no_grad()
+    def update(self, codes: Tensor) -> Tensor:
+        """Take the codes after one step (floats holding integers); returns them as tracked."""
+        if self.previous is None:
+            self._start(codes)
+        assert self.previous is not None
+        move = (self.previous - codes).round()
+        direction = move.sign()
+        oscillated = direction * self.direction == -1
+        self.frequency.mul_(1 - self.momentum).add_(oscillated, alpha=self.momentum)
+        self.direction = torch.where(move != 0, direction, self.direction)
+        self.oscillated = oscillated
+        self.total += oscillated
+        codes = self._frozen(codes) if self.freeze > 0 else codes
+        self.previous = codes
+        return codes
+
+    def share(self) -> float:
+        """Share of the weights whose frequency is above OSCILLATING."""
+        return float((self.frequency > OSCILLATING).double().mean())
+
+    def _start(self, codes: Tensor) -> None:
+        self.previous = codes.clone()
+        self.frequency = torch.zeros_like(codes)
+        self.direction = torch.zeros_like(codes)
+        self.total = torch.zeros_like(codes)
+        self.mean = codes.clone()
+        self.held = torch.zeros_like(codes, dtype=torch.bool)
+        self.held_code = torch.zeros_like(codes)
+
+    def _frozen(self, codes: Tensor) -> Tensor:
+        """Hold the codes of the weights that oscillate too often."""
+        self.mean.mul_(1 - self.momentum).add_(codes, alpha=self.momentum)
+        new = (self.frequency > self.freeze) & ~self.held
+        self.held_code = torch.where(new, self.mean.round(), self.held_code)
+        self.held |= new
+        return torch.where(self.held, self.held_code, codes)

@@ -1,0 +1,161 @@
+"""From a cell to its record: stored, or run here. The one place that catches exceptions."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from suite.cell import Cell
+from suite.errors import EnvironmentProblem, Missing, UsageError
+from suite.grid import fp32_cell
+from suite.method import Method
+from suite.options import Options
+from suite.progress import Reporter
+from suite.registry import METHODS, MODELS, TASKS
+from suite.results import Record, Store, failed, now
+from suite.signals import Interrupted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A record and whether it was found in the store or made now."""
+
+    record: Record
+    stored: bool
+
+
+def method_of(cell: Cell) -> Method:
+    """The cell's method; raises UsageError if it cannot do what the cell asks."""
+    kind = METHODS.get(cell.method)
+    model, task = MODELS.get(cell.model), TASKS.get(cell.task)
+    method: Method = kind(cell)
+    if task.modality not in kind.tasks or model.modality != task.modality:
+        raise UsageError(
+            f"{cell.label}: the task {cell.task} is about {task.modality}; {cell.method} does "
+            f"{'/'.join(kind.tasks)} and {cell.model} takes {model.modality}."
+        )
+    return method
+
+
+def cell_id(cell: Cell) -> str:
+    return cell.id(METHODS.get(cell.method).version)
+
+
+def needs(cell: Cell) -> dict[str, Cell]:
+    """The cells that must be done before this one, by what they are to it: the FP32 model that it
+    starts from, or that teaches it."""
+    taught = learns_from_labels(cell, method_of(cell)) and cell.recipe.teacher == "fp32"
+    return {"fp32": fp32_cell(cell)} if cell.recipe.start == "fp32" or taught else {}
+
+
+def learns_from_labels(cell: Cell, method: Method) -> bool:
+    """Whether the cell trains at all, and on soft labels."""
+    return method.soft_labels and cell.recipe.epochs > 0
+
+
+def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
+    """Return the stored record of `cell`, or run it (and what it needs) and return the new one.
+
+    A failed run leaves a failed record and raises what failed; it is tried again next time.
+    """
+    method = method_of(cell)
+    store = Store(options.results)
+    found = _stored(cell, store, options)
+    if found:
+        return Outcome(found, stored=True)
+    store.prepare()
+    before = {role: obtain(need, _of_need(options), reporter) for role, need in needs(cell).items()}
+    with _only_one(cell, store, reporter):
+        found = _stored(cell, store, options)
+        if found:
+            return Outcome(found, stored=True)
+        if options.fresh:
+            shutil.rmtree(store.work(cell_id(cell)) / "state", ignore_errors=True)
+        records = {role: outcome.record for role, outcome in before.items()}
+        return Outcome(_attempt(cell, method, records, store, options, reporter), stored=False)
+
+
+def _stored(cell: Cell, store: Store, options: Options) -> Record | None:
+    """The newest valid record: done, and resting on the records that its needs have now."""
+    if options.fresh:
+        return None
+    record = store.latest(cell_id(cell))
+    if record is None or not _same_weights(record, cell, options):
+        return None
+    for role, need in needs(cell).items():
+        below = store.latest(cell_id(need))
+        if below is None or record.needs.get(role) != below.run_id:
+            return None
+    return record
+
+
+def _same_weights(record: Record, cell: Cell, options: Options) -> bool:
+    """Whether the record started from the file that --weights names now, if it names one."""
+    if options.weights is None or cell.recipe.start not in ("pretrained", "quantized"):
+        return True
+    from suite.models.checkpoint import digest, read_tensors
+
+    started: dict[str, Any] = record.provenance["start"]
+    return started.get("digest") == digest(read_tensors(options.weights))
+
+
+def _of_need(options: Options) -> Options:
+    """A prerequisite is reused even when the cell itself is wanted afresh."""
+    from dataclasses import replace
+
+    return replace(options, fresh=False)
+
+
+def _only_one(
+    cell: Cell, store: Store, reporter: Reporter
+) -> contextlib.AbstractContextManager[None]:
+    """The cell's lock, held by the first rank alone."""
+    from suite.distributed import join
+
+    return store.lock(cell_id(cell), reporter.say) if join().first else contextlib.nullcontext()
+
+
+def _attempt(
+    cell: Cell,
+    method: Method,
+    before: dict[str, Record],
+    store: Store,
+    options: Options,
+    reporter: Reporter,
+) -> Record:
+    from suite.execute import execute
+
+    started = now()
+    last: dict[str, Any] = {"step": None}
+    try:
+        return execute(cell, method, before, store, options, reporter, last)
+    except (UsageError, Missing, Interrupted, KeyboardInterrupt):
+        raise
+    except Exception as problem:
+        _record_failure(cell, store, started, problem, last["step"], reporter.say)
+        raise
+
+
+def _record_failure(
+    cell: Cell,
+    store: Store,
+    started: str,
+    problem: Exception,
+    step: int | None,
+    say: Callable[[str], None],
+) -> None:
+    error = {
+        "type": type(problem).__name__,
+        "message": str(problem),
+        "step": step,
+        "traceback": traceback.format_exc(),
+    }
+    try:
+        path = store.write(failed(cell, cell_id(cell), started, error))
+        say(f"{cell.label} failed ({error['type']}); recorded in {path}")
+    except EnvironmentProblem as also:
+        say(f"{cell.label} failed, and its failure could not be recorded: {also}")

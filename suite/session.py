@@ -1,0 +1,95 @@
+"""Running a selection of cells from the command line, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from suite.cell import Cell
+from suite.errors import LowbitError, Missing, UsageError
+from suite.grid import Choice, select
+from suite.options import Options
+from suite.progress import Reporter
+from suite.runner import Outcome, method_of, needs, obtain
+from suite.signals import Interrupted
+
+
+def run_cells(choice: Choice, options: Options) -> int:
+    """Obtain every selected cell and print the table; a failed cell does not stop the others.
+
+    Returns the exit code: 0, or that of the first cell that could not be obtained.
+    """
+    cells = _chosen(choice)
+    done: list[Outcome] = []
+    code = 0
+    for cell in cells:
+        try:
+            with Reporter() as reporter:
+                done.append(obtain(cell, options, reporter))
+        except (Interrupted, UsageError):
+            raise
+        except Missing as problem:
+            print(f"SKIPPED {cell.label}: {problem}", file=sys.stderr)
+            code = code or problem.exit_code
+        except LowbitError as problem:
+            print(f"FAILED {cell.label}: {problem}", file=sys.stderr)
+            code = code or problem.exit_code
+    _print(done, options)
+    return code
+
+
+def prepare_cells(choice: Choice, options: Options) -> None:
+    """Make what the selected cells need, and nothing more."""
+    for cell in _chosen(choice):
+        with Reporter() as reporter:
+            prepare_one(cell, options, reporter)
+
+
+def prepare_one(cell: Cell, options: Options, reporter: Reporter) -> None:
+    """Obtain the cells that `cell` needs, and its soft labels."""
+    from suite.distributed import join
+    from suite.execute import choose_device, open_data, set_threads
+    from suite.labels import labels_for
+    from suite.results import Store
+
+    before = {role: obtain(need, options, reporter).record for role, need in needs(cell).items()}
+    for role, record in before.items():
+        print(f"{cell.label}: {role} is run {record.run_id}")
+    ranks = join()
+    set_threads(options, ranks)
+    labels = labels_for(
+        cell,
+        method_of(cell),
+        before,
+        open_data(cell, options),
+        Store(options.results),
+        options,
+        choose_device(options, ranks),
+        reporter,
+    )
+    if labels is not None:
+        print(f"{cell.label}: soft labels in {labels.path}")
+
+
+def _chosen(choice: Choice) -> tuple[Cell, ...]:
+    """The selected cells, all of them possible; says how many more would fit."""
+    selection = select(choice)
+    for cell in selection.cells:
+        method_of(cell)
+    if selection.more:
+        print(f"and {selection.more} more cells fit these options: add --all", file=sys.stderr)
+    return selection.cells
+
+
+def _print(done: list[Outcome], options: Options) -> None:
+    from suite.distributed import join
+    from suite.results import Store
+    from suite.summary import NOTE, fp32_of, line, table
+
+    if not done or not join().first:
+        return
+    store = Store(options.results)
+    rows: list[Any] = [(o.record, fp32_of(o.record, store)) for o in done]
+    for outcome, (record, fp32) in zip(done, rows, strict=True):
+        print(line(record, fp32, outcome.stored))
+    print(f"\n{table(rows)}\n\n{NOTE}")
