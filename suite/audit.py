@@ -61,8 +61,22 @@ VIEWS: frozenset[Callable[..., Any]] = frozenset(
         "float",
         "to",
     )
-) | {torch.transpose, torch.flatten, torch.reshape, torch.permute, torch.chunk, torch.split}
+) | {
+    F.dropout,
+    torch.dropout,
+    torch.cat,
+    F.pad,
+    torch.transpose,
+    torch.flatten,
+    torch.reshape,
+    torch.permute,
+    torch.chunk,
+    torch.split,
+}
 """Functions whose result holds the same levels as their input."""
+
+
+SAMPLE = 50_000
 
 
 @dataclass(frozen=True)
@@ -142,10 +156,16 @@ class _Watch(TorchFunctionMode):
             return out
         if func in PRODUCTS:
             self._check(func, args)
-        elif func in VIEWS and id(args[0]) in self._origin:
+        elif func in VIEWS and (source := self._source(args[0])):
             for part in out if isinstance(out, Sequence) else [out]:
-                self._mark(part, self._origin[id(args[0])])
+                self._mark(part, source)
         return out
+
+    def _source(self, given: Any) -> str | None:
+        """The slot that all of a view's input comes from, if there is one."""
+        parts = given if isinstance(given, Sequence) else [given]
+        names = [self._origin.get(id(part)) for part in parts]
+        return names[0] if names and all(names) else None
 
     def _mark(self, tensor: Tensor, name: str) -> None:
         self._origin[id(tensor)] = name
@@ -181,7 +201,11 @@ def distinct(values: Tensor, tolerance: float = 1e-6) -> int:
 
     Some quantizers compute a level in more than one way, so that it comes with two last bits.
     """
-    ordered = values.flatten().unique()
+    flat = values.flatten()
+    # Most levels are in any sample; what it lacks is looked up, so that nothing is sorted whole.
+    sample = flat[:: max(1, len(flat) // SAMPLE)].unique()
+    place = torch.searchsorted(sample, flat).clamp_(max=len(sample) - 1)
+    ordered = torch.cat([sample, flat[sample[place] != flat]]).unique()
     if len(ordered) < 2:
         return len(ordered)
     gap = tolerance * float(ordered.abs().max())

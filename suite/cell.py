@@ -29,6 +29,13 @@ class Recipe(_Frozen):
     batch_size: crops a step over all processes together.
     lr_per: whether the cosine moves at every `step` or every `epoch` (as the P1 code does).
     max_steps: stop every pass after this many steps (0: no limit); for trying a path out.
+    calibration_images, calibration_batches: samples of one calibration batch, and batches.
+    max_length, pad: tokens of a text (0: the model's own limit), and what it is padded to.
+    decay, warmup_share: form of the learning rate, and the share of steps in which it rises
+        from zero (with `linear`; `cosine` warms up over warmup_epochs).
+    dropout: rate of all dropouts in training (None: the model's own).
+    fp32_seed: seed of the FP32 cell (None: this cell's); the seed of a cell that only calibrates
+        is a calibration draw.
     teacher: who makes the soft labels: `fp32`, or `archive` for imported ones.
     label_crops: crops stored an image in the soft labels.
     crop_scale: smallest and largest share of the image area that a training crop covers.
@@ -51,6 +58,13 @@ class Recipe(_Frozen):
     crop_scale: tuple[float, float] = (0.08, 1.0)
     max_steps: int = Field(default=0, ge=0)
     calibration_images: int = Field(default=64, ge=1)
+    calibration_batches: int = Field(default=1, ge=1)
+    max_length: int = Field(default=0, ge=0)
+    pad: Literal["longest", "max"] = "longest"
+    decay: Literal["cosine", "linear"] = "cosine"
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    fp32_seed: int | None = Field(default=None, ge=0)
     teacher: Literal["fp32", "archive"] = "fp32"
     label_crops: int = Field(default=4, ge=1)
     clamp_gelu: bool = False

@@ -16,16 +16,25 @@ CHOICES = {
     "model": "models, comma-separated",
     "task": "tasks, comma-separated",
     "bits": "bit-width of weights and activations: 2 or 2,3,4",
+    "e-bits": "bit-width of the word embeddings (text models)",
     "w-bits": "bit-width of the weights alone",
     "a-bits": "bit-width of the activations alone",
     "seed": "seeds, comma-separated",
     "variant": "variants: paper, released, corrected",
+    "draws": "calibration draws: seeds 0 to N-1",
+    "groups": "embedding groups K of peg (0: one a dimension)",
+    "permute": "how peg assigns dimensions to groups: none, own or shared",
+    "at": "places with groups, like x,h,y",
+    "places": "bits by place, like x=16,h=16,P=fp32",
+    "texts-per-batch": "samples of one calibration batch",
+    "batches": "calibration batches",
     "set": "a method setting, NAME=VALUE (can be repeated)",
     "recipe": "a recipe field, NAME=VALUE (can be repeated)",
     "results": "results folder (default: $LOWBIT_RESULTS or ./results)",
     "data": "folder of the task's data",
     "weights": "file with FP32 weights, instead of the hub's",
     "soft-labels": "folder with an archive of soft labels",
+    "texts": "UTF-8 file with one text a line, for the task agreement",
     "device": "auto, cpu or cuda",
     "threads": "CPU threads (default: all cores)",
     "workers": "data loading processes",
@@ -40,6 +49,12 @@ SWITCHES = {
     "no-gate": "go on even if the FP32 model is worse than it should be",
 }
 
+SETTINGS = {"groups": "groups", "permute": "permute", "at": "at", "places": "places"}
+RECIPE = {"texts-per-batch": "calibration_images", "batches": "calibration_batches"}
+"""Options that stand for a method's setting or a recipe's field."""
+
+NUMBERS = ("groups", "texts-per-batch", "batches")
+
 Value = Callable[[str], Any]
 """From an option's name to its value(s): a list of strings, a bool, or None."""
 
@@ -53,10 +68,11 @@ def choice_from(value: Value) -> Choice:
         bits=_bits(value, "bits"),
         w_bits=_bits(value, "w-bits"),
         a_bits=_bits(value, "a-bits"),
-        seeds=tuple(_whole("seed", word) for word in _words(value("seed"))),
+        e_bits=_bits(value, "e-bits"),
+        seeds=_seeds(value),
         variants=_words(value("variant")),
-        settings=_pairs("set", value("set")),
-        recipe=_pairs("recipe", value("recipe")),
+        settings={**_pairs("set", value("set")), **_short(value, SETTINGS)},
+        recipe={**_pairs("recipe", value("recipe")), **_short(value, RECIPE)},
         everything=bool(value("all")),
     )
 
@@ -72,6 +88,7 @@ def options_from(value: Value) -> Options:
         data=_path(value("data")),
         weights=_path(value("weights")),
         soft_labels=_path(value("soft-labels")),
+        texts=_path(value("texts")),
         device=_last(value("device")) or "auto",
         threads=_whole("threads", _last(value("threads")) or "0"),
         workers=_whole("workers", _last(value("workers")) or "0"),
@@ -89,6 +106,25 @@ def _words(values: list[str] | None) -> tuple[str, ...]:
 
 def _bits(value: Value, name: str) -> tuple[int, ...]:
     return tuple(b for text in value(name) or [] for b in parse_bits(text, f"--{name}"))
+
+
+def _seeds(value: Value) -> tuple[int, ...]:
+    draws = _last(value("draws"))
+    if draws is None:
+        return tuple(_whole("seed", word) for word in _words(value("seed")))
+    if value("seed") or _whole("draws", draws) < 1:
+        raise UsageError(f"--draws {draws} stands for seeds 0 to N-1; give 1 or more, no --seed.")
+    return tuple(range(int(draws)))
+
+
+def _short(value: Value, names: dict[str, str]) -> dict[str, Any]:
+    """The options among `names` that were given, by what they stand for."""
+    found: dict[str, Any] = {}
+    for option, field in names.items():
+        word = _last(value(option))
+        if word is not None:
+            found[field] = _whole(option, word) if option in NUMBERS else word
+    return found
 
 
 def _whole(name: str, word: str) -> int:

@@ -29,6 +29,15 @@ ModelO = Annotated[Many, _option("model")]
 TaskO = Annotated[Many, _option("task")]
 BitsO = Annotated[Many, _option("bits")]
 WBitsO = Annotated[Many, _option("w-bits")]
+EBitsO = Annotated[Many, _option("e-bits")]
+TextsO = Annotated[Many, _option("texts")]
+DrawsO = Annotated[Many, _option("draws")]
+GroupsO = Annotated[Many, _option("groups")]
+PermuteO = Annotated[Many, _option("permute")]
+AtO = Annotated[Many, _option("at")]
+PlacesO = Annotated[Many, _option("places")]
+PerBatchO = Annotated[Many, _option("texts-per-batch")]
+BatchesO = Annotated[Many, _option("batches")]
 ABitsO = Annotated[Many, _option("a-bits")]
 SeedO = Annotated[Many, _option("seed")]
 VariantO = Annotated[Many, _option("variant")]
@@ -68,14 +77,23 @@ def run(
     bits: BitsO = None,
     w_bits: WBitsO = None,
     a_bits: ABitsO = None,
+    e_bits: EBitsO = None,
     seed: SeedO = None,
     variant: VariantO = None,
+    draws: DrawsO = None,
+    groups: GroupsO = None,
+    permute: PermuteO = None,
+    at: AtO = None,
+    places: PlacesO = None,
+    texts_per_batch: PerBatchO = None,
+    batches: BatchesO = None,
     set_: SetO = None,
     recipe: RecipeO = None,
     results: ResultsO = None,
     data: DataO = None,
     weights: WeightsO = None,
     soft_labels: LabelsO = None,
+    texts: TextsO = None,
     device: DeviceO = None,
     threads: ThreadsO = None,
     workers: WorkersO = None,
@@ -127,6 +145,23 @@ def show(
 
     for record in records_of(cell, options_from(_named(results=results)).results):
         print(record.model_dump_json(indent=1))
+
+
+@app.command()
+def outliers(
+    cell: Annotated[str, typer.Argument(help="a cell id or the beginning of one")],
+    out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("."),
+    results: ResultsO = None,
+) -> None:
+    """Draw where a calibrated text cell has outliers, as PNG and SVG."""
+    from suite.listing import records_of
+    from suite.report.outliers import draw
+    from suite.results import Store
+
+    options = options_from(_named(results=results))
+    done = [r for r in records_of(cell, options.results) if r.status == "done"]
+    for path in draw(done[-1], Store(options.results), out) if done else ():
+        print(path)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.distributed import Ranks
+from suite.models.slot import quantized_once
 from suite.tasks.base import Dataset, Rows, to_device
 
 BATCH = 250
@@ -18,10 +19,12 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: the task's own, loss and samples; correct: one bool a sample in file order."""
+    """metrics: the task's own, loss and samples. In file order, one a sample: correct, where
+    there are classes; values, the predicted ratings."""
 
     metrics: dict[str, float]
-    correct: np.ndarray
+    correct: np.ndarray | None
+    values: np.ndarray | None = None
 
 
 @torch.no_grad()
@@ -32,12 +35,13 @@ def evaluate(
     ranks = ranks or Ranks()
     training = model.training
     model.eval()
-    found = [
-        _rows(model(to_device(inputs, device)).float(), targets.to(device))
-        for inputs, targets in dataset.validation_batches(
-            batch=BATCH, rank=ranks.rank, world=ranks.world
-        )
-    ]
+    with quantized_once(model):
+        found = [
+            _rows(model(to_device(inputs, device)).float(), targets.to(device))
+            for inputs, targets in dataset.validation_batches(
+                batch=BATCH, rank=ranks.rank, world=ranks.world
+            )
+        ]
     model.train(training)
     rows = _in_order(torch.cat(found, dim=1).cpu().numpy(), ranks)
     metrics = {
@@ -45,6 +49,8 @@ def evaluate(
         "loss": round(float(rows.loss.mean()), 6),
         "samples": float(len(rows.loss)),
     }
+    if getattr(dataset, "limits", None) is not None:
+        return Evaluation(metrics, None, rows.prediction)
     return Evaluation(metrics, rows.prediction == rows.target)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -13,22 +16,16 @@ from suite.audit import audit
 from suite.cell import Cell
 from suite.checkpoint import State
 from suite.distributed import Ranks, join
-from suite.errors import EnvironmentProblem, LowbitError, Missing, UsageError
+from suite.errors import EnvironmentProblem, LowbitError, UsageError
 from suite.evaluate import Evaluation, evaluate
 from suite.labels import labels_for
 from suite.method import Method
-from suite.models.checkpoint import (
-    digest,
-    load_fp,
-    load_quantized,
-    pretrained,
-    read_tensors,
-    save_weights,
-)
+from suite.models.checkpoint import digest, save_weights
+from suite.models.starting import load_whole, start_model
 from suite.options import Options
 from suite.progress import Reporter
 from suite.provenance import provenance
-from suite.registry import MODELS, TASKS
+from suite.registry import TASKS, model_spec
 from suite.results import Record, Store, new_run_id, now
 from suite.tasks.base import DataOptions, Dataset, to_device
 from suite.train import Training, pays_to_compile, planned_steps, train
@@ -62,8 +59,11 @@ def execute(
     set_threads(options, ranks)
     dataset = open_data(cell, options)
     check_gate(cell, before, options)
-    model, source = build(cell, before, store, options)
+    spec = model_spec(cell.model)
+    model, source = start_model(spec, cell, dataset.classes, _fp32_weights(before, store), options)
     labels = labels_for(cell, method, before, dataset, store, options, device, reporter)
+    model.to(device)
+    score = _scorer(model, dataset, store, device, ranks)
     method.place(model)
     if cell.recipe.start == "quantized":
         source = load_whole(model, options)
@@ -88,9 +88,10 @@ def execute(
         on_step=lambda state: last.update(step=[state.number, state.step]),
     )
     state = train(job)
-    final = evaluate(model, dataset, device, ranks)
+    final = score()
     coverage = _audited(method, model, dataset, cell, device)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    kept = tensors if method.keeps_weights else _of_quantizers(tensors)
     record = Record(
         cell_id=name,
         run_id=run_id,
@@ -113,6 +114,7 @@ def execute(
         },
         protocol={**method.protocol(), "evaluation": dataset.transform, **_labels_note(labels)},
         audit=coverage,
+        diagnosis=method.diagnosis,
         needs={role: record.run_id for role, record in before.items()},
         provenance={
             **provenance(device),
@@ -120,11 +122,16 @@ def execute(
             "start": source,
             "weights": digest(tensors),
         },
-        files={"weights": f"{run_id}.safetensors", "correct": f"{run_id}.correct.npy"},
+        files=_files(run_id, method, final),
     )
     if ranks.first:
-        save_weights(store.beside(name, run_id, "safetensors"), tensors)
-        store.write_bitmap((name, run_id), final.correct)
+        save_weights(store.beside(name, run_id, "safetensors"), kept)
+        if method.tensors:
+            save_weights(store.beside(name, run_id, "outliers.safetensors"), method.tensors)
+        if final.correct is not None:
+            store.write_bitmap((name, run_id), final.correct)
+        if final.values is not None:
+            store.write_values((name, run_id), final.values)
         store.write(record)
         job.path.unlink(missing_ok=True)
     ranks.wait()
@@ -151,13 +158,22 @@ def set_threads(options: Options, ranks: Ranks) -> None:
 
 
 def data_options(cell: Cell, options: Options) -> DataOptions:
-    spec = MODELS.get(cell.model)
+    """How the cell's data is opened: what its model takes, and where this machine has it."""
+    spec, recipe = model_spec(cell.model), cell.recipe
+    shared: dict[str, Any] = {"root": options.data, "workers": options.workers}
+    if spec.modality == "image":
+        return DataOptions(
+            **shared,
+            image_size=spec.image_size,
+            classes=spec.classes,
+            crop_scale=recipe.crop_scale,
+        )
     return DataOptions(
-        root=options.data,
-        workers=options.workers,
-        image_size=spec.image_size,
-        classes=spec.classes,
-        crop_scale=cell.recipe.crop_scale,
+        **shared,
+        tokenizer=lambda: spec.tokenizer(options.weights),
+        max_length=recipe.max_length or spec.max_length,
+        pad=recipe.pad,
+        texts=options.texts,
     )
 
 
@@ -185,32 +201,40 @@ def check_gate(cell: Cell, before: dict[str, Record], options: Options) -> None:
         )
 
 
-def build(
-    cell: Cell, before: dict[str, Record], store: Store, options: Options
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The FP32 model with its starting weights, and where these come from."""
-    spec = MODELS.get(cell.model)
-    recipe, start = cell.recipe, cell.recipe.start
-    model = spec.build(drop_path=recipe.drop_path, seed=cell.seed, clamp_gelu=recipe.clamp_gelu)
-    if start in ("scratch", "quantized"):
-        return model, {"start": start, "seed": cell.seed}
-    if start == "pretrained":
-        state, sha, source = pretrained(spec, options.weights)
-        load_fp(model, state, source=source)
-        return model, {"start": start, "source": source, "digest": sha}
-    record = before["fp32"]
-    path = store.beside(record.cell_id, record.run_id, "safetensors")
-    load_fp(model, read_tensors(path), source=str(path))
-    return model, {"start": start, "digest": record.provenance["weights"]}
+def _scorer(
+    model: nn.Module, dataset: Any, store: Store, device: torch.device, ranks: Ranks
+) -> Callable[[], Evaluation]:
+    """How the finished model is scored: on labels, or against its own FP32 embeddings."""
+    if getattr(dataset, "texts", None) is None:
+        return partial(evaluate, model, dataset, device, ranks)
+    from suite.agreement import compare, reference
+
+    weights = digest({k: v.detach() for k, v in model.state_dict().items()})
+    fp32 = reference(cast(Any, model), dataset, weights, store, device)
+    return partial(compare, cast(Any, model), dataset, fp32, device)
 
 
-def load_whole(model: nn.Module, options: Options) -> dict[str, Any]:
-    """Load a checkpoint with the quantizers' state into a model that holds them."""
-    if options.weights is None:
-        raise Missing("start=quantized reads a quantized checkpoint; name it with --weights FILE.")
-    state = read_tensors(options.weights)
-    load_quantized(model, state, source=str(options.weights))
-    return {"start": "quantized", "source": options.weights.name, "digest": digest(state)}
+def _of_quantizers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The quantizers' state alone: the weights are the FP32 model's, which is kept already."""
+    return {name: value for name, value in tensors.items() if ".quantizer." in name}
+
+
+def _files(run_id: str, method: Method, final: Evaluation) -> dict[str, str]:
+    """Names of the files beside the record."""
+    state = "weights" if method.keeps_weights else "quantizers"
+    found = {state: f"{run_id}.safetensors"}
+    if method.tensors:
+        found["outliers"] = f"{run_id}.outliers.safetensors"
+    if final.correct is not None:
+        found["correct"] = f"{run_id}.correct.npy"
+    if final.values is not None:
+        found["values"] = f"{run_id}.values.npy"
+    return found
+
+
+def _fp32_weights(before: dict[str, Record], store: Store) -> Path | None:
+    record = before.get("fp32")
+    return store.beside(record.cell_id, record.run_id, "safetensors") if record else None
 
 
 def _compiled(

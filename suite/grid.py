@@ -6,26 +6,31 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from suite.cell import Cell, _Frozen, make_cell, validated
 from suite.errors import UsageError, unknown
 from suite.recipes import recipe
-from suite.registry import METHODS, MODELS, TASKS
+from suite.registry import METHODS, MODELS, TASKS, outside
 
 FULL = 32
 
 
 class Entry(_Frozen):
     """One grid entry: every combination of its lists is a cell. The first of a list is its
-    headline value."""
+    headline value. any_model: a folder or hub id may be named instead of its models. bits: the
+    same for weights and activations; pairs: one for each; e_bits: of the word embeddings."""
 
     task: str
     models: tuple[str, ...]
+    any_model: bool = False
     method: str
     variants: tuple[str, ...] = ("",)
-    bits: tuple[int, ...]
+    bits: tuple[int, ...] = ()
+    pairs: tuple[tuple[int, int], ...] = ()
+    e_bits: int | None = None
     seeds: tuple[int, ...] = (0,)
     recipe: str
     settings: dict[str, bool | int | float | str] = {}
@@ -55,6 +60,7 @@ class Choice:
     bits: tuple[int, ...] = ()
     w_bits: tuple[int, ...] = ()
     a_bits: tuple[int, ...] = ()
+    e_bits: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     variants: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +94,8 @@ def fp32_cell(cell: Cell) -> Cell:
     """The FP32 cell that `cell` starts from and is compared with."""
     fields = cell.model_dump()
     fields.update(method="fp32", variant="", settings={}, w_bits=FULL, a_bits=FULL, e_bits=None)
+    if cell.recipe.fp32_seed is not None:
+        fields["seed"] = cell.recipe.fp32_seed
     return make_cell(**{**fields, "recipe": recipe(cell.recipe.fp32_recipe)})
 
 
@@ -108,7 +116,7 @@ def parse_bits(text: str, option: str) -> tuple[int, ...]:
 def _check_names(choice: Choice) -> None:
     for registry, names in (
         (METHODS, choice.methods),
-        (MODELS, choice.models),
+        (MODELS, tuple(m for m in choice.models if not outside(m))),
         (TASKS, choice.tasks),
     ):
         for name in names:
@@ -122,13 +130,13 @@ def _check_names(choice: Choice) -> None:
 
 
 def _fits(entry: Entry, choice: Choice) -> bool:
-    full_only = set(entry.bits) == {FULL}
+    full_only = entry.bits == (FULL,)
     asked = choice.bits + choice.w_bits + choice.a_bits
     named = entry.method in choice.methods
     return (
         (not choice.methods or named)
         and (not choice.tasks or entry.task in choice.tasks)
-        and (not choice.models or bool(set(entry.models) & set(choice.models)))
+        and (not choice.models or bool(_models(entry, choice)))
         and (not choice.variants or _has_variant(entry, choice))
         and (not asked or named or full_only == (set(asked) == {FULL}))
     )
@@ -142,31 +150,53 @@ def _has_variant(entry: Entry, choice: Choice) -> bool:
     )
 
 
+def _models(entry: Entry, choice: Choice) -> list[str]:
+    """The entry's models that are asked for, and outside ones where it takes any."""
+    if not choice.models:
+        return list(entry.models)
+    return [m for m in choice.models if m in entry.models or (entry.any_model and outside(m))]
+
+
 def _cells(entry: Entry, choice: Choice) -> Iterator[Cell]:
-    models = [m for m in entry.models if not choice.models or m in choice.models]
+    models = _models(entry, choice)
     variants = [v for v in entry.variants if not v or not choice.variants or v in choice.variants]
     for model in models:
         for w_bits, a_bits in _bit_pairs(entry, choice):
-            for variant in variants:
-                for seed in choice.seeds or entry.seeds:
-                    yield make_cell(
-                        method=entry.method,
-                        model=model,
-                        task=entry.task,
-                        w_bits=w_bits,
-                        a_bits=a_bits,
-                        seed=seed,
-                        variant=variant,
-                        settings={**entry.settings, **choice.settings},
-                        recipe=recipe(entry.recipe, **choice.recipe),
-                    )
+            for variant, e_bits, seed in product(
+                variants, choice.e_bits or (entry.e_bits,), choice.seeds or entry.seeds
+            ):
+                yield make_cell(
+                    method=entry.method,
+                    model=model,
+                    task=entry.task,
+                    w_bits=w_bits,
+                    a_bits=a_bits,
+                    e_bits=e_bits,
+                    seed=seed,
+                    variant=variant,
+                    settings={**entry.settings, **choice.settings},
+                    recipe=recipe(entry.recipe, **choice.recipe),
+                )
 
 
 def _bit_pairs(entry: Entry, choice: Choice) -> list[tuple[int, int]]:
-    if choice.w_bits or choice.a_bits:
-        weights = choice.w_bits or entry.bits[:1]
-        return [(w, a) for w in weights for a in choice.a_bits or (w,)]
-    return [(b, b) for b in choice.bits or entry.bits]
+    named = [*entry.pairs, *((b, b) for b in entry.bits)]
+    if choice.bits:
+        return [(b, b) for b in choice.bits]
+    if not (choice.w_bits or choice.a_bits):
+        return named
+    known = [p for p in named if _asked(p, choice)]
+    if known and not (choice.w_bits and choice.a_bits):
+        return known
+    weights = choice.w_bits or (named[0][0],)
+    return [(w, a) for w in weights for a in choice.a_bits or (w,)]
+
+
+def _asked(pair: tuple[int, int], choice: Choice) -> bool:
+    """Whether a pair of the grid has the weights' or the activations' bits that were named."""
+    return (not choice.w_bits or pair[0] in choice.w_bits) and (
+        not choice.a_bits or pair[1] in choice.a_bits
+    )
 
 
 def _headlines(cells: Sequence[Cell], choice: Choice) -> tuple[Cell, ...]:
@@ -178,6 +208,7 @@ def _headlines(cells: Sequence[Cell], choice: Choice) -> tuple[Cell, ...]:
             cell.model if choice.models else None,
             cell.task if choice.tasks else None,
             (cell.w_bits, cell.a_bits) if choice.bits or choice.w_bits or choice.a_bits else None,
+            cell.e_bits if choice.e_bits else None,
             cell.seed if choice.seeds else None,
             cell.variant if choice.variants else None,
         )

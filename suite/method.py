@@ -34,6 +34,10 @@ class Progress:
 class Draw(Protocol):
     """A cell's calibration data: batches of model inputs that its seed draws, on its device."""
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest rating, if the task predicts ratings."""
+
     def batch(self, split: str) -> Any:
         """One batch of the recipe's `calibration_images` samples of a split."""
 
@@ -94,6 +98,21 @@ class Method:
     def soft_labels(self) -> bool:
         """Whether training reads a teacher's soft labels instead of the class labels."""
         return False
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the finished weights are new, or the FP32 model's that are kept already."""
+        return True
+
+    @property
+    def diagnosis(self) -> dict[str, Any]:
+        """What the method saw of the model that explains its number: plain values."""
+        return {}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors that belong to the diagnosis, kept in a file beside the record."""
+        return {}
 
     @property
     def calibration_split(self) -> str:

@@ -21,8 +21,9 @@ class Options:
     """Execution options.
 
     results: the results folder. data: folder of the task's data, if it is not embedded.
-    weights: FP32 weights to use instead of the hub's. compile: whether the training step goes
-    through torch.compile (`auto`: where it pays). checkpoint_minutes: how often to save within
+    weights: FP32 weights to use instead of the hub's. texts: a text file for `agreement`.
+    compile: whether the training step goes through torch.compile (`auto`: where it pays).
+    checkpoint_minutes: how often to save within
     a pass. fresh: ignore stored records and checkpoints. gate: whether the FP32 gate holds.
     """
 
@@ -30,6 +31,7 @@ class Options:
     data: Path | None = None
     weights: Path | None = None
     soft_labels: Path | None = None
+    texts: Path | None = None
     device: str = "auto"
     threads: int = 0
     workers: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -83,6 +84,8 @@ METHODS.add_modules("baselines", "METHOD")
 METHODS.add_modules("methods", "METHOD")
 
 MODELS: Registry[Any] = Registry("model", "lowbit.models")
+for _name in ("bert_base", "bert_large", "roberta_base", "mobilebert", "minilm", "bert_pico"):
+    MODELS.add(_name, f"suite.models.text_catalog:{_name.upper()}")
 for _name in ("deit_tiny", "deit_small", "deit_base", "deit_pico"):
     MODELS.add(_name, f"suite.models.catalog:{_name.upper()}")
 
@@ -95,3 +98,17 @@ for _name in ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"):
 TASKS.add("snippets", "suite.tasks.snippets:SNIPPETS")
 TASKS.add("snippets-rating", "suite.tasks.snippets:SNIPPETS_RATING")
 TASKS.add("agreement", "suite.tasks.agreement:AGREEMENT")
+
+
+def model_spec(name: str) -> Any:
+    """The model registered as `name`, or the text model in the folder or at the hub id `name`."""
+    if not outside(name):
+        return MODELS.get(name)
+    from suite.models.text_catalog import spec_of
+
+    return spec_of(name)
+
+
+def outside(name: str) -> bool:
+    """Whether a model's name is a folder or a hub id (`owner/name`) and not a registered one."""
+    return "/" in name or os.sep in name

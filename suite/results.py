@@ -49,6 +49,7 @@ class Record(BaseModel):
     execution: dict[str, Any] = {}
     protocol: dict[str, Any] = {}
     audit: dict[str, Any] = {}
+    diagnosis: dict[str, Any] = {}
     needs: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -114,6 +115,17 @@ class Store:
         def save(temporary: Path) -> None:
             with temporary.open("wb") as handle:
                 np.save(handle, np.packbits(correct.astype(bool)))
+
+        write_atomically(path, save)
+        return path.name
+
+    def write_values(self, record_id: tuple[str, str], values: np.ndarray) -> str:
+        """Store one predicted rating a sample (float32, in order); returns the file's name."""
+        path = self.beside(*record_id, "values.npy")
+
+        def save(temporary: Path) -> None:
+            with temporary.open("wb") as handle:
+                np.save(handle, values.astype(np.float32))
 
         write_atomically(path, save)
         return path.name

@@ -15,7 +15,7 @@ from suite.grid import fp32_cell
 from suite.method import Method
 from suite.options import Options
 from suite.progress import Reporter
-from suite.registry import METHODS, MODELS, TASKS
+from suite.registry import METHODS, TASKS, model_spec
 from suite.results import Record, Store, failed, now
 from suite.signals import Interrupted
 
@@ -31,7 +31,7 @@ class Outcome:
 def method_of(cell: Cell) -> Method:
     """The cell's method; raises UsageError if it cannot do what the cell asks."""
     kind = METHODS.get(cell.method)
-    model, task = MODELS.get(cell.model), TASKS.get(cell.task)
+    model, task = model_spec(cell.model), TASKS.get(cell.task)
     method: Method = kind(cell)
     if task.modality not in kind.tasks or model.modality != task.modality:
         raise UsageError(

@@ -46,11 +46,21 @@ WARMUP_START = 1e-6
 
 
 def learning_rate(recipe: Recipe, time: float) -> float:
-    """Linear warm-up, then a cosine from `lr` to `min_lr` over all nominal epochs."""
+    """Linear warm-up, then a cosine or a line from `lr` to `min_lr` over all nominal epochs."""
+    if recipe.decay == "linear":
+        return _line(recipe, min(time / max(recipe.epochs, 1), 1.0))
     if time < recipe.warmup_epochs:
         return WARMUP_START + time * (recipe.lr - WARMUP_START) / recipe.warmup_epochs
     share = min(time / max(recipe.epochs, 1), 1.0)
     return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * share))
+
+
+def _line(recipe: Recipe, share: float) -> float:
+    """Up from zero during the warm-up share, then down (transformers' linear schedule)."""
+    if share < recipe.warmup_share:
+        return recipe.lr * share / recipe.warmup_share
+    left = (1 - share) / (1 - recipe.warmup_share)
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * left
 
 
 def step_rate(recipe: Recipe, current: Pass, step: int, steps: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from suite.cell import Cell
 from suite.published import comparison, find
@@ -36,16 +36,23 @@ def fp32_of(record: Record, store: Store) -> Record | None:
 def line(record: Record, fp32: Record | None, stored: bool) -> str:
     """One sentence with the cell's accuracy, FP32's, cost, and what it may be compared with."""
     cell = cell_of(record)
-    metric = TASKS.get(cell.task).metric
-    parts = [f"{cell.label}: {metric} {record.metrics[metric]:.2f}"]
+    metric, show = _metric(cell)
+    parts = [f"{cell.label}: {metric} {show(record.metrics[metric])}"]
     if fp32:
-        parts.append(f"FP32 {fp32.metrics[metric]:.2f}")
+        parts.append(f"FP32 {show(fp32.metrics[metric])}")
     if record.time:
         parts.append(f"{record.time['epoch_seconds_median']:.2f} s an epoch")
         parts.append(f"{record.time['images_per_second']:.0f} images/s")
     parts.append(f"peak {memory(record):.0f} MiB")
     how = f"stored run {record.run_id}" if stored else f"run {record.run_id}"
     return f"{', '.join(parts)} ({how}); {comparison(cell)}."
+
+
+def _metric(cell: Cell) -> tuple[str, Callable[[float], str]]:
+    """The main metric's name, and how its values are written."""
+    task = TASKS.get(cell.task)
+    digits = getattr(task, "digits", 2)
+    return task.metric, lambda value: f"{value:.{digits}f}"
 
 
 def memory(record: Record) -> float:
@@ -74,15 +81,15 @@ def _with_fp32(
 
 def _values(record: Record, fp32: Record | None) -> list[str]:
     cell = cell_of(record)
-    metric = TASKS.get(cell.task).metric
+    metric, show = _metric(cell)
     last = record.metrics[metric]
     published = find(cell)
     return [
         cell.label,
         metric,
-        f"{last:.2f}",
-        f"{record.metrics[f'{metric}_best']:.2f}",
-        f"{fp32.metrics[metric]:.2f}" if fp32 else "",
+        show(last),
+        show(record.metrics[f"{metric}_best"]),
+        show(fp32.metrics[metric]) if fp32 else "",
         f"{last - fp32.metrics[metric]:+.2f}" if fp32 else "",
         _published(cell) if published else "",
         f"{record.time['epoch_seconds_median']:.2f}" if record.time else "",

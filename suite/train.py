@@ -129,6 +129,11 @@ class Calibration:
 
     job: Training
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        found: tuple[float, float] | None = getattr(self.job.dataset, "limits", None)
+        return found
+
     def batch(self, split: str) -> Inputs:
         job = self.job
         found = job.dataset.calibration(split, job.recipe.calibration_images, job.seed)

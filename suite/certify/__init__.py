@@ -70,9 +70,15 @@ def certify(folder: Path | None = None, only: str = "") -> Report:
 
 def replays() -> tuple[Replay, ...]:
     """Every group of golden values, in the order of the report."""
-    from suite.certify import unbuilt, variation, variation_models
+    from suite.certify import ptq, ptq_models, unbuilt, variation, variation_models
 
-    return (*variation.REPLAYS, *variation_models.REPLAYS, *unbuilt.REPLAYS)
+    return (
+        *variation.REPLAYS,
+        *variation_models.REPLAYS,
+        *ptq.REPLAYS,
+        *ptq_models.REPLAYS,
+        *unbuilt.REPLAYS,
+    )
 
 
 def _replayed(replay: Replay, arrays: Mapping[str, np.ndarray], known: set[str]) -> list[Result]:

@@ -7,11 +7,6 @@ from suite.certify.case import Replay
 REPLAYS = (
     Replay("variation", "swin (end to end)", r"swin_\w+", None),
     Replay("variation", "sret (end to end)", r"sret_\w+", None),
-    Replay("ptq", "A quantizers", r"A", None),
-    Replay("ptq", "B range estimators", r"B", None),
-    Replay("ptq", "C embedding groups", r"C", None),
-    Replay("ptq", "D rounding", r"D", None),
-    Replay("ptq", "E tiny BERT", r"E", None),
     Replay("lsq_plus", "LSQ+ reference", r"ref_lsqp_.*", None),
     Replay("qvit", "Q-ViT", r"qvit_.*", None),
     Replay("binarybert", "TernaryBERT, BinaryBERT", r"bbm?_.*", None),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,6 +74,28 @@ class QuantConv2d(nn.Conv2d):
 def slots(model: nn.Module) -> dict[str, Slot]:
     """Every slot of `model` by its dotted name, in the order of registration."""
     return {name: m for name, m in model.named_modules() if isinstance(m, Slot)}
+
+
+@contextmanager
+def quantized_once(model: nn.Module) -> Iterator[None]:
+    """Hold every quantized weight as values while the model only evaluates.
+
+    Between training steps weights do not change, so quantizing them anew for every batch would
+    give the same bits again.
+    """
+    held = []
+    for module in list(model.modules()):
+        slot = getattr(module, "weight_slot", None)
+        if isinstance(slot, Slot) and slot.quantizer is not None:
+            held.append((module, slot, slot.quantizer, module.weight.data))
+            with torch.no_grad():
+                module.weight.data = slot.quantizer(module.weight)
+            slot.quantizer = None
+    try:
+        yield
+    finally:
+        for module, slot, quantizer, weight in held:
+            slot.quantizer, module.weight.data = quantizer, weight
 
 
 def quantized_weights(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:

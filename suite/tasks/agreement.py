@@ -16,6 +16,7 @@ class AgreementTask:
     name = "agreement"
     modality = "text"
     metric = "cosine"
+    digits = 4
     summary = "cosine and nearest-neighbour agreement of embeddings with FP32, on any text file"
 
     def missing(self, options: DataOptions) -> Missing | None:

@@ -1,0 +1,94 @@
+"""A cell's model with the weights that it starts from, and where these come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from suite.cell import Cell
+from suite.errors import EnvironmentProblem, Missing
+from suite.models.catalog import ModelSpec
+from suite.models.checkpoint import (
+    State,
+    digest,
+    fits,
+    load_fp,
+    load_quantized,
+    pretrained,
+    read_tensors,
+)
+from suite.models.text_catalog import TextModelSpec
+from suite.options import Options
+
+Origin = dict[str, Any]
+
+
+def start_model(
+    spec: Any, cell: Cell, classes: int, fp32: Path | None, options: Options
+) -> tuple[nn.Module, Origin]:
+    """The model as the recipe's `start` says, and its origin for the record.
+
+    classes: outputs of a text model; fp32: weights of the FP32 cell, if the cell starts from one.
+    A `quantized` start gives random weights, for `load_whole` after quantizers are placed.
+    """
+    return _STARTS[spec.modality](spec, cell, classes, fp32, options)
+
+
+def load_whole(model: nn.Module, options: Options) -> Origin:
+    """Load a checkpoint with the quantizers' state into a model that holds them."""
+    if options.weights is None:
+        raise Missing("start=quantized reads a quantized checkpoint; name it with --weights FILE.")
+    state = read_tensors(options.weights)
+    load_quantized(model, state, source=str(options.weights))
+    return {"start": "quantized", "source": options.weights.name, "digest": digest(state)}
+
+
+def _image(
+    spec: ModelSpec, cell: Cell, classes: int, fp32: Path | None, options: Options
+) -> tuple[nn.Module, Origin]:
+    recipe = cell.recipe
+    model = spec.build(drop_path=recipe.drop_path, seed=cell.seed, clamp_gelu=recipe.clamp_gelu)
+    if recipe.start == "pretrained":
+        state, sha, source = pretrained(spec, options.weights)
+        load_fp(model, state, source=source)
+        return model, {"start": recipe.start, "source": source, "digest": sha}
+    if recipe.start == "fp32":
+        state = _stored(fp32)
+        load_fp(model, state, source=str(fp32))
+        return model, {"start": recipe.start, "digest": digest(state)}
+    return model, {"start": recipe.start, "seed": cell.seed}
+
+
+def _text(
+    spec: TextModelSpec, cell: Cell, classes: int, fp32: Path | None, options: Options
+) -> tuple[nn.Module, Origin]:
+    recipe = cell.recipe
+    seed = cell.seed if recipe.fp32_seed is None else recipe.fp32_seed
+    if recipe.start == "pretrained":
+        model = spec.build(max(classes, 1), weights=options.weights, seed=seed)
+        source = options.weights.name if options.weights else str(spec.location())
+        origin: Origin = {"start": recipe.start, "source": Path(source).name}
+        origin["digest"] = digest(dict(model.state_dict()))
+    else:
+        model = spec.skeleton(classes, seed=seed)
+        origin = {"start": recipe.start, "seed": seed}
+    if recipe.start == "fp32":
+        state = _stored(fp32)
+        fits(model.state_dict(), state, str(fp32))
+        model.load_state_dict(state)
+        origin = {"start": recipe.start, "digest": digest(state)}
+    if recipe.dropout is not None:
+        model.set_dropout(hidden=recipe.dropout, attention=recipe.dropout)
+    return model, origin
+
+
+def _stored(fp32: Path | None) -> State:
+    if fp32 is None:
+        raise EnvironmentProblem("The FP32 record has no weights beside it; run it with --fresh.")
+    return read_tensors(fp32)
+
+
+_STARTS: dict[str, Callable[..., tuple[nn.Module, Origin]]] = {"image": _image, "text": _text}

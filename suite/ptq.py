@@ -1,0 +1,267 @@
+"""What the range-based methods of P2 share: placement by name, calibration, fixing of ranges."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from suite.errors import UsageError
+from suite.method import Draw, Method, Settings
+from suite.models.encoder import RATING, TextModel
+from suite.models.slot import Slot, quantized_weights
+from suite.models.text_layers import TextSlot
+from suite.outliers import Diagnosis, diagnose
+from suite.quant.affine import MAX_BITS, AffineQuantizer
+from suite.quant.ranges import Estimator, estimator
+
+FULL = 32
+DIAGNOSED = 16
+"""Texts that the diagnosis of outliers looks at."""
+
+BUILT_FOR = 8
+"""Bits that the released searches were built for, and whose shift limit they keep."""
+
+WeightRange = Literal["mse_golden", "mse_grid", "current_minmax"]
+ActivationRange = Literal[
+    "current_minmax", "all_minmax", "running_minmax", "mse_golden", "mse_grid"
+]
+
+
+class RangeSettings(Settings):
+    """weights, activations: range estimators; candidates: thresholds of a grid search.
+
+    per_channel: a range for every output row of a weight.
+    percentile: share in percent cut off by current_minmax (0: none); two_sided: on both ends.
+    logits: `quantized` like any activation, left in `fp32`, or their range by `mse` or
+        `cross_entropy`.
+    places: bit-widths by place, `x=16,h=16,P=fp32`; a place is a letter of suite/models/bert.py
+        (all layers), a place in one layer (`y11`), a role, or `L`, `L3` for a whole layer.
+    relative_margin: how far a search goes beyond the largest value: by a share of it, or by 0.5.
+    stale_shift: keep the shift limit of 8 bits in an asymmetric search at other bit-widths.
+    search_axis: search a range for every group of an activation with groups, or one in all.
+    clamp_ratings: clamp a quantized BERT's rating to 0..5, which FP32 is not.
+    """
+
+    weights: WeightRange = "mse_golden"
+    candidates: int = 100
+    per_channel: bool = False
+    activations: ActivationRange = "current_minmax"
+    percentile: float = 0.0
+    two_sided: bool = False
+    logits: Literal["quantized", "fp32", "mse", "cross_entropy"] = "quantized"
+    places: str = ""
+    relative_margin: bool = False
+    stale_shift: bool = True
+    search_axis: bool = False
+    clamp_ratings: bool = True
+
+
+CORRECTED: dict[str, Any] = {
+    "two_sided": True,
+    "relative_margin": True,
+    "stale_shift": False,
+    "search_axis": True,
+    "clamp_ratings": False,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "released": {},
+    "corrected": CORRECTED,
+    "paper": {**CORRECTED, "relative_margin": False},
+}
+
+
+class RangeMethod(Method):
+    """Symmetric weights and asymmetric activations with ranges from calibration data (P2, sec. 2).
+
+    Weights first, then activations, each from inputs that the places before it have already
+    quantized. A cell's seed draws the calibration data.
+    """
+
+    tasks = ("text",)
+    bits = (*range(2, MAX_BITS + 1), FULL)
+    variants: ClassVar[Any] = VARIANTS
+    Settings = RangeSettings
+    learned = False
+    _diagnosis: Diagnosis | None = None
+
+    def place(self, model: nn.Module) -> None:
+        """Fill the slots; raises UsageError for a place that the model does not have."""
+        if not isinstance(model, TextModel):
+            raise self.refuse("it quantizes text models alone")
+        self._bits_at = self._overrides(model)
+        super().place(model)
+        if self.learned:
+            for quantizer in quantizers(model):
+                quantizer.learn()
+
+    def _overrides(self, model: TextModel) -> dict[Slot, int]:
+        found: dict[Slot, int] = {}
+        if self.cell.e_bits is not None:
+            found.update(dict.fromkeys(model.addressed("Et"), self.cell.e_bits))
+        if self.settings.logits == "fp32":
+            found.update(dict.fromkeys(model.addressed("C"), FULL))
+        for word, bits in parse_places(self.settings.places).items():
+            found.update(dict.fromkeys(model.addressed(word), bits))
+        return found
+
+    def quantizer(self, slot: Slot) -> nn.Module | None:
+        weight = slot.kind == "weight"
+        default = self.cell.w_bits if weight else self.cell.a_bits
+        bits = self._bits_at.get(slot, default) if default != FULL or weight else FULL
+        if bits == FULL:
+            return None
+        return self._weight(bits) if weight else self.activation(slot, bits)
+
+    def _weight(self, bits: int) -> AffineQuantizer:
+        axis = 0 if self.settings.per_channel else None
+        return AffineQuantizer(
+            bits,
+            symmetric=True,
+            axis=axis,
+            estimator=self._estimator(self.settings.weights, activation=False),
+        )
+
+    def activation(self, slot: Slot, bits: int) -> AffineQuantizer:
+        """The quantizer of an activation; subclasses give some places ranges of another kind."""
+        return AffineQuantizer(bits, symmetric=False, estimator=self.range_of(slot))
+
+    def range_of(self, slot: Slot) -> Estimator:
+        """The range estimator of an activation: the logits may have one of their own."""
+        logits = isinstance(slot, TextSlot) and "C" in slot.place.words
+        if logits and self.settings.logits == "mse":
+            return self._search("mse", "golden_section", activation=True)
+        if logits and self.settings.logits == "cross_entropy":
+            return self._search("cross_entropy", "grid", activation=True)
+        return self._estimator(self.settings.activations, activation=True)
+
+    def _estimator(self, name: str, activation: bool) -> Estimator:
+        if name.startswith("mse"):
+            how = "grid" if name == "mse_grid" else "golden_section"
+            return self._search("mse", how, activation)
+        if name == "current_minmax" and self.settings.percentile:
+            s = self.settings
+            return estimator(name, percentile=s.percentile, two_sided=s.two_sided)
+        return estimator(name)
+
+    def _search(self, name: str, how: str, activation: bool) -> Estimator:
+        s = self.settings
+        return estimator(
+            name,
+            method=how,
+            ignore_axis=activation and not s.search_axis,
+            candidates=s.candidates,
+            relative_margin=s.relative_margin,
+            row_bounds=s.relative_margin,
+            shift_bits=BUILT_FOR if s.stale_shift else None,
+        )
+
+    def initialise(self, model: nn.Module, draw: Draw, rank: int = 0) -> None:
+        """Find all ranges and hold them, or let them be learned from here."""
+        assert isinstance(model, TextModel)
+        recipe = self.cell.recipe
+        model.clamp_logits = self._clamps(draw)
+        self.find_weights(model, draw)
+        self.prepare(model, draw)
+        self._find_activations(
+            model, draw.batches(recipe.calibration_images, recipe.calibration_batches)
+        )
+        if not self.learned:
+            (looked_at,) = draw.batches(DIAGNOSED, 1)
+            self._diagnosis = diagnose(model, looked_at)
+
+    def calibrate(self, model: nn.Module, inputs: Any, rank: int = 0) -> None:
+        """Find all ranges from one batch of model inputs."""
+        self._set_weights(model)
+        self._find_activations(model, [inputs])
+
+    def find_weights(self, model: TextModel, draw: Draw) -> None:
+        """Set the ranges of all weights; AdaRound learns their rounding as well."""
+        self._set_weights(model)
+
+    def prepare(self, model: TextModel, draw: Draw) -> None:
+        """What must be known before activations are calibrated; nothing for one range a tensor."""
+
+    @torch.no_grad()
+    def _set_weights(self, model: nn.Module) -> None:
+        for _, weight, quantizer in quantized_weights(model):
+            quantizer.initialise(weight)
+            self._settle(quantizer)
+
+    @torch.no_grad()
+    def _find_activations(self, model: nn.Module, batches: list[Any]) -> None:
+        found = quantizers(model, "activation")
+        if not found:
+            return
+        if not batches:
+            raise UsageError("Calibration needs at least one text; there are none to draw from.")
+        for quantizer in found:
+            quantizer.estimate()
+        for inputs in batches:
+            model(inputs)
+        for quantizer in found:
+            self._settle(quantizer)
+
+    def _settle(self, quantizer: AffineQuantizer) -> None:
+        if self.learned:
+            quantizer.learn()
+        else:
+            quantizer.fix()
+
+    def _clamps(self, draw: Draw) -> bool:
+        return bool(self.settings.clamp_ratings) and draw.limits == RATING
+
+    @property
+    def diagnosis(self) -> dict[str, Any]:
+        return self._diagnosis.to_dict() if self._diagnosis else {}
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self._diagnosis.ranges if self._diagnosis else {}
+
+    @property
+    def keeps_weights(self) -> bool:
+        return self.learned or self.cell.recipe.epochs > 0
+
+    def protocol(self) -> dict[str, Any]:
+        s, recipe = self.settings, self.cell.recipe
+        return {
+            "weights": f"symmetric, {s.weights}, a {'row' if s.per_channel else 'tensor'}",
+            "activations": f"asymmetric, {s.activations}",
+            "logits": s.logits,
+            "places": s.places or "all alike",
+            "calibration": f"{recipe.calibration_batches} x {recipe.calibration_images} texts",
+            "ratings": "clamped to 0..5 when quantized" if s.clamp_ratings else "not clamped",
+            "biases": "fp32",
+        }
+
+
+def quantizers(model: nn.Module, kind: str = "") -> list[AffineQuantizer]:
+    """The quantizers in the model's slots (of one kind), in order of registration."""
+    return [
+        slot.quantizer
+        for slot in model.modules()
+        if isinstance(slot, Slot) and slot.quantizer is not None and kind in ("", slot.kind)
+    ]
+
+
+def parse_places(text: str) -> dict[str, int]:
+    """`x=16,h=fp32` as bits by place; raises UsageError for anything else."""
+    found = {}
+    for part in filter(None, (word.strip() for word in text.split(","))):
+        word, equals, value = part.partition("=")
+        bits = FULL if value.strip() == "fp32" else _bits(value)
+        if not equals or not word.strip() or bits is None:
+            raise UsageError(
+                f"The places cannot be {part!r}; write PLACE=BITS with bits from 2 to {MAX_BITS} "
+                "or fp32, like x=16,h=16,P=fp32."
+            )
+        found[word.strip()] = bits
+    return found
+
+
+def _bits(value: str) -> int | None:
+    word = value.strip()
+    valid = word.isascii() and word.isdigit() and 2 <= int(word) <= MAX_BITS
+    return int(word) if valid else None
