@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -101,9 +102,16 @@ class Cell(_Frozen):
 
     @property
     def label(self) -> str:
-        """What a person calls the cell: method[-variant]/model/task/bits/seed."""
+        """What a person calls the cell: method[-variant][settings]/model/task/bits/seed."""
+        return f"{self.configuration}/s{self.seed}"
+
+    @property
+    def configuration(self) -> str:
+        """The label without the seed: what several trainings or draws have in common."""
         method = self.method + (f"-{self.variant}" if self.variant else "")
-        return f"{method}/{self.model}/{self.task}/{self.bits}/s{self.seed}"
+        settings = ",".join(f"{name}={value}" for name, value in sorted(self.settings.items()))
+        method += f"[{settings}]" if settings else ""
+        return f"{method}/{Path(self.model).name}/{self.task}/{self.bits}"
 
     def delta(self) -> dict[str, Any]:
         """The fields that differ from their defaults, nested, ready for JSON."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.models.encoder import TextModel
+from suite.models.slot import quantized_once
 from suite.models.text_layers import TextSlot
 
 SIGMAS = 6
@@ -38,18 +39,35 @@ class Diagnosis:
         return {"places": self.places, "damage": self.damage}
 
 
+def diagnose(
+    model: TextModel, inputs: dict[str, Tensor], before: tuple[Diagnosis, Tensor] | None = None
+) -> Diagnosis:
+    """Look at one batch of texts in FP32, then leave each letter's places out in turn.
+
+    before: what `look` gave while the model still had its FP32 weights, where it has new ones.
+    """
+    return _damaged(model, inputs, *(before or look(model, inputs)))
+
+
 @torch.no_grad()
-def diagnose(model: TextModel, inputs: dict[str, Tensor]) -> Diagnosis:
-    """Look at one batch of texts in FP32, then leave each letter's places out in turn."""
+def look(model: TextModel, inputs: dict[str, Tensor]) -> tuple[Diagnosis, Tensor]:
+    """Figures of one batch with nothing quantized, and its last hidden states."""
     found = Diagnosis()
-    activations = [slot for slot in model.places.values() if slot.kind == "activation"]
     with without(list(model.places.values())):
-        fp32 = _watched(model, inputs, activations, found)
-    mask = _real(inputs)
-    found.damage[""] = _error(model.encode(inputs)[mask], fp32[mask])
-    for letter in _letters(activations):
-        with without([s for s in activations if letter in s.place.words]):
-            found.damage[letter] = _error(model.encode(inputs)[mask], fp32[mask])
+        return found, _watched(model, inputs, _activations(model), found)
+
+
+@torch.no_grad()
+def _damaged(
+    model: TextModel, inputs: dict[str, Tensor], found: Diagnosis, fp32: Tensor
+) -> Diagnosis:
+    """Add the error of the quantized model, and with each letter's places left in FP32."""
+    activations, mask = _activations(model), _real(inputs)
+    with quantized_once(model):
+        found.damage[""] = _error(model.encode(inputs)[mask], fp32[mask])
+        for letter in _letters(activations):
+            with without([s for s in activations if letter in s.place.words]):
+                found.damage[letter] = _error(model.encode(inputs)[mask], fp32[mask])
     return found
 
 
@@ -120,6 +138,10 @@ def _most(shares: Tensor, names: Tensor) -> dict[str, float]:
     """The largest shares by name, without those of zero."""
     order = shares.argsort(descending=True)[:NAMED].tolist()
     return {str(int(names[i])): round(float(shares[i]), 6) for i in order if shares[i] > 0}
+
+
+def _activations(model: TextModel) -> list[TextSlot]:
+    return [slot for slot in model.places.values() if slot.kind == "activation"]
 
 
 def _real(inputs: dict[str, Tensor]) -> Tensor:

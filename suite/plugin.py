@@ -85,17 +85,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     outcomes = config.stash.get(OUTCOMES, [])
     if outcomes:
         from suite.results import Store
-        from suite.summary import NOTE, fp32_of, line, table
+        from suite.summary import summary
 
         store = Store(options_from(_value(config)).results)
-        rows = [(o.record, fp32_of(o.record, store)) for o in outcomes]
         terminalreporter.section("cells")
-        for outcome, (record, fp32) in zip(outcomes, rows, strict=True):
-            terminalreporter.write_line(line(record, fp32, outcome.stored))
-        terminalreporter.write_line("")
-        terminalreporter.write_line(table(rows))
-        terminalreporter.write_line("")
-        terminalreporter.write_line(NOTE)
+        terminalreporter.write_line(summary([(o.record, o.stored) for o in outcomes], store))
     more = config.stash.get(MORE, 0)
     if more:
         terminalreporter.write_line(f"and {more} more cells fit these options: add --all")

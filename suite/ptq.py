@@ -7,21 +7,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
+from suite.cell import Cell
 from suite.errors import UsageError
 from suite.method import Draw, Method, Settings
 from suite.models.encoder import RATING, TextModel
-from suite.models.slot import Slot, quantized_weights
+from suite.models.slot import Slot, quantized_once, quantized_weights
 from suite.models.text_layers import TextSlot
-from suite.outliers import Diagnosis, diagnose
+from suite.outliers import Diagnosis, diagnose, look
 from suite.quant.affine import MAX_BITS, AffineQuantizer
 from suite.quant.ranges import Estimator, estimator
 
 FULL = 32
 DIAGNOSED = 16
 """Texts that the diagnosis of outliers looks at."""
-
-BUILT_FOR = 8
-"""Bits that the released searches were built for, and whose shift limit they keep."""
 
 WeightRange = Literal["mse_golden", "mse_grid", "current_minmax"]
 ActivationRange = Literal[
@@ -33,13 +31,15 @@ class RangeSettings(Settings):
     """weights, activations: range estimators; candidates: thresholds of a grid search.
 
     per_channel: a range for every output row of a weight.
-    percentile: share in percent cut off by current_minmax (0: none); two_sided: on both ends.
+    percentile: share in percent of an activation's values that current_minmax cuts off (0: none);
+        two_sided: on both ends.
     logits: `quantized` like any activation, left in `fp32`, or their range by `mse` or
         `cross_entropy`.
     places: bit-widths by place, `x=16,h=16,P=fp32`; a place is a letter of suite/models/bert.py
         (all layers), a place in one layer (`y11`), a role, or `L`, `L3` for a whole layer.
     relative_margin: how far a search goes beyond the largest value: by a share of it, or by 0.5.
-    stale_shift: keep the shift limit of 8 bits in an asymmetric search at other bit-widths.
+    stale_shift: in an asymmetric search at a place of other bits keep the shift limit of the
+        cell's activation bits, which the released searches are built for.
     search_axis: search a range for every group of an activation with groups, or one in all.
     clamp_ratings: clamp a quantized BERT's rating to 0..5, which FP32 is not.
     """
@@ -86,15 +86,43 @@ class RangeMethod(Method):
     learned = False
     _diagnosis: Diagnosis | None = None
 
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        s = self.settings
+        parse_places(s.places)
+        self._estimator(s.weights, activation=False)
+        self._estimator(s.activations, activation=True)
+        if s.percentile and s.activations != "current_minmax":
+            raise self.refuse(
+                f"a percentile is cut off by current_minmax alone, not by {s.activations}"
+            )
+        if cell.recipe.start == "quantized" and not self.learned:
+            raise self.refuse(
+                "it calibrates its ranges and reads none from a checkpoint; start from fp32 or "
+                "pretrained weights"
+            )
+
     def place(self, model: nn.Module) -> None:
         """Fill the slots; raises UsageError for a place that the model does not have."""
         if not isinstance(model, TextModel):
             raise self.refuse("it quantizes text models alone")
-        self._bits_at = self._overrides(model)
+        self.look_up(model)
         super().place(model)
         if self.learned:
-            for quantizer in quantizers(model):
-                quantizer.learn()
+            self._learn(model)
+
+    def look_up(self, model: TextModel) -> None:
+        """Find the slots that the settings name."""
+        self._bits_at = self._overrides(model)
+
+    def _learn(self, model: TextModel) -> None:
+        """Make parameters of all ranges, so that an optimizer and a checkpoint find them."""
+        for _, weight, quantizer in quantized_weights(model):
+            if quantizer.axis is not None:
+                size = weight.shape[quantizer.axis]
+                quantizer.set_range(-weight.new_ones(size), weight.new_ones(size))
+        for quantizer in quantizers(model):
+            quantizer.learn()
 
     def _overrides(self, model: TextModel) -> dict[Slot, int]:
         found: dict[Slot, int] = {}
@@ -107,12 +135,15 @@ class RangeMethod(Method):
         return found
 
     def quantizer(self, slot: Slot) -> nn.Module | None:
-        weight = slot.kind == "weight"
-        default = self.cell.w_bits if weight else self.cell.a_bits
-        bits = self._bits_at.get(slot, default) if default != FULL or weight else FULL
+        bits = self.bits_of(slot)
         if bits == FULL:
             return None
-        return self._weight(bits) if weight else self.activation(slot, bits)
+        return self._weight(bits) if slot.kind == "weight" else self.activation(slot, bits)
+
+    def bits_of(self, slot: Slot) -> int:
+        """Bits at a slot: the place's own, or the cell's; 32 leaves it alone."""
+        default = self.cell.w_bits if slot.kind == "weight" else self.cell.a_bits
+        return self._bits_at.get(slot, default)
 
     def _weight(self, bits: int) -> AffineQuantizer:
         axis = 0 if self.settings.per_channel else None
@@ -140,13 +171,13 @@ class RangeMethod(Method):
         if name.startswith("mse"):
             how = "grid" if name == "mse_grid" else "golden_section"
             return self._search("mse", how, activation)
-        if name == "current_minmax" and self.settings.percentile:
-            s = self.settings
+        s = self.settings
+        if activation and name == "current_minmax" and s.percentile:
             return estimator(name, percentile=s.percentile, two_sided=s.two_sided)
         return estimator(name)
 
     def _search(self, name: str, how: str, activation: bool) -> Estimator:
-        s = self.settings
+        s, built_for = self.settings, self.cell.a_bits
         return estimator(
             name,
             method=how,
@@ -154,31 +185,38 @@ class RangeMethod(Method):
             candidates=s.candidates,
             relative_margin=s.relative_margin,
             row_bounds=s.relative_margin,
-            shift_bits=BUILT_FOR if s.stale_shift else None,
+            shift_bits=built_for if s.stale_shift and built_for != FULL else None,
         )
 
     def initialise(self, model: nn.Module, draw: Draw, rank: int = 0) -> None:
         """Find all ranges and hold them, or let them be learned from here."""
         assert isinstance(model, TextModel)
-        recipe = self.cell.recipe
-        model.clamp_logits = self._clamps(draw)
+        model.clamp_logits = self.clamps(draw)
+        (looked_at,) = drawn(draw, DIAGNOSED, 1)
+        before = None if self.learned else look(model, looked_at)
         self.find_weights(model, draw)
-        self.prepare(model, draw)
-        self._find_activations(
-            model, draw.batches(recipe.calibration_images, recipe.calibration_batches)
-        )
-        if not self.learned:
-            (looked_at,) = draw.batches(DIAGNOSED, 1)
-            self._diagnosis = diagnose(model, looked_at)
+        self.find_activations(model, draw)
+        if before is not None:
+            self._diagnosis = diagnose(model, looked_at, before)
 
     def calibrate(self, model: nn.Module, inputs: Any, rank: int = 0) -> None:
         """Find all ranges from one batch of model inputs."""
         self._set_weights(model)
-        self._find_activations(model, [inputs])
+        self._estimate(model, [inputs])
+
+    def clamps(self, draw: Draw) -> bool:
+        """Whether the quantized model's ratings are clamped to 0..5."""
+        return bool(self.settings.clamp_ratings) and draw.limits == RATING
 
     def find_weights(self, model: TextModel, draw: Draw) -> None:
         """Set the ranges of all weights; AdaRound learns their rounding as well."""
         self._set_weights(model)
+
+    def find_activations(self, model: TextModel, draw: Draw) -> None:
+        """Set the ranges of all activations, from the weights as they are quantized now."""
+        recipe = self.cell.recipe
+        self.prepare(model, draw)
+        self._estimate(model, drawn(draw, recipe.calibration_images, recipe.calibration_batches))
 
     def prepare(self, model: TextModel, draw: Draw) -> None:
         """What must be known before activations are calibrated; nothing for one range a tensor."""
@@ -190,16 +228,15 @@ class RangeMethod(Method):
             self._settle(quantizer)
 
     @torch.no_grad()
-    def _find_activations(self, model: nn.Module, batches: list[Any]) -> None:
+    def _estimate(self, model: nn.Module, batches: list[Any]) -> None:
         found = quantizers(model, "activation")
         if not found:
             return
-        if not batches:
-            raise UsageError("Calibration needs at least one text; there are none to draw from.")
         for quantizer in found:
             quantizer.estimate()
-        for inputs in batches:
-            model(inputs)
+        with quantized_once(model):
+            for inputs in batches:
+                model(inputs)
         for quantizer in found:
             self._settle(quantizer)
 
@@ -208,9 +245,6 @@ class RangeMethod(Method):
             quantizer.learn()
         else:
             quantizer.fix()
-
-    def _clamps(self, draw: Draw) -> bool:
-        return bool(self.settings.clamp_ratings) and draw.limits == RATING
 
     @property
     def diagnosis(self) -> dict[str, Any]:
@@ -244,6 +278,14 @@ def quantizers(model: nn.Module, kind: str = "") -> list[AffineQuantizer]:
         for slot in model.modules()
         if isinstance(slot, Slot) and slot.quantizer is not None and kind in ("", slot.kind)
     ]
+
+
+def drawn(draw: Draw, size: int, count: int) -> list[Any]:
+    """The batches of a draw; raises UsageError when there are none."""
+    batches = draw.batches(size, count)
+    if not batches:
+        raise UsageError("Calibration needs at least one text; there are none to draw from.")
+    return batches
 
 
 def parse_places(text: str) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from suite.cell import Cell
 from suite.errors import LowbitError, Missing, UsageError
@@ -84,12 +83,7 @@ def _chosen(choice: Choice) -> tuple[Cell, ...]:
 def _print(done: list[Outcome], options: Options) -> None:
     from suite.distributed import join
     from suite.results import Store
-    from suite.summary import NOTE, fp32_of, line, table
+    from suite.summary import summary
 
-    if not done or not join().first:
-        return
-    store = Store(options.results)
-    rows: list[Any] = [(o.record, fp32_of(o.record, store)) for o in done]
-    for outcome, (record, fp32) in zip(done, rows, strict=True):
-        print(line(record, fp32, outcome.stored))
-    print(f"\n{table(rows)}\n\n{NOTE}")
+    if done and join().first:
+        print(summary([(o.record, o.stored) for o in done], Store(options.results)))

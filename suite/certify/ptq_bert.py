@@ -1,4 +1,4 @@
-"""P2's tiny BERT as its golden values describe it: variants, weights and quantizers."""
+"""P2's tiny BERT as its golden values describe it: variants, weights, and the methods they mean."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from suite.cell import make_cell
 from suite.certify.case import Case
 from suite.models.encoder import TextModel
 from suite.models.slot import QuantLinear
 from suite.models.text_layers import Place, QuantLayerNorm, TextSlot
 from suite.models.text_loading import model_from_config
-from suite.quant.affine import AffineQuantizer
-from suite.quant.groups import Groups
-from suite.quant.ranges import Estimator, Range, Target, estimator
+from suite.ptq import RangeMethod, quantizers
+from suite.quant.ranges import Estimator, Range, Target
+from suite.registry import METHODS
 
 HEADS = 4
 """Attention heads; the weights do not tell."""
@@ -52,42 +53,83 @@ LAYER = {
 """Letters of the places -> modules of the released code, outside and inside of a layer."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What a name like `W8A8_peg6_permute` says; `qat` stands for W4A8 with 2-bit words."""
+NOTES: dict[str, tuple[str, dict[str, Any]]] = {
+    "": ("minmax_ptq", {}),
+    "bs1": ("minmax_ptq", {}),
+    "nearest": ("minmax_ptq", {"weights": "mse_grid"}),
+    "FPlogits": ("minmax_ptq", {"logits": "fp32"}),
+    "MSElogits": ("minmax_ptq", {"logits": "mse"}),
+    "perembd": ("peg", {"groups": 0}),
+    "peg6_permute_sharedh": ("peg", {}),
+    "mp16": ("mixed_precision", {}),
+}
+"""What follows the bits in a variant's name -> method and settings; what the method does unasked is
+left to it, so that its defaults are replayed too."""
 
-    w_bits: int
-    a_bits: int
-    note: str
-    e_bits: int | None = None
-
-    @property
-    def groups(self) -> int | None:
-        found = re.match(r"peg(\d+)", self.note)
-        return int(found[1]) if found else None
-
-    @property
-    def by_dimension(self) -> bool:
-        """Whether x, h and y have ranges along their embedding axis."""
-        return self.note.startswith("peg") or self.note == "perembd"
-
-    @property
-    def wide_bits(self) -> int:
-        """Bits at x, h and y."""
-        found = re.match(r"mp(\d+)", self.note)
-        return int(found[1]) if found else self.a_bits
+PERMUTE = {"": "none", "_permute": "own", "_permute_sharedh": "shared"}
 
 
-FULL = Variant(32, 32, "")
+def method_for(name: str, ratings: bool) -> RangeMethod | None:
+    """The method that a variant's name like `W8A8_peg6_permute` asks for; None for FP32.
 
-
-def variant_of(case: Case) -> Variant:
-    """The variant of a case; FP32 has 32 bits."""
-    name = case.prefix.split("/")[2]
+    `qat` stands for W4A8 with 2-bit words. ratings: whether the model has one output.
+    """
+    if name == "fp32":
+        return None
     if name == "qat":
-        return Variant(4, 8, "", e_bits=2)
-    found = re.fullmatch(r"W(\d+)A(\d+)_?(\w*)", name)
-    return Variant(int(found[1]), int(found[2]), found[3]) if found else FULL
+        return _method("range_qat", 4, 8, 2, {})
+    found = re.fullmatch(r"W(\d+)A(\d+)(?:_(\w+))?", name)
+    if not found:
+        raise ValueError(f"no variant is called {name!r}")
+    chosen, settings = _meaning(found[3] or "", ratings)
+    return _method(chosen, int(found[1]), int(found[2]), None, settings)
+
+
+def _meaning(note: str, ratings: bool) -> tuple[str, dict[str, Any]]:
+    if ratings and (found := re.fullmatch(r"mp(\d+)", note)):
+        # the released recipe for STS-B
+        places = ",".join(f"{place}={found[1]}" for place in "xhyPC")
+        return "mixed_precision", {"places": places, "logits": "mse"}
+    if note in NOTES:
+        return NOTES[note]
+    if found := re.fullmatch(r"peg(\d+)(_permute(?:_sharedh)?)?", note):
+        return "peg", {"groups": int(found[1]), "permute": PERMUTE[found[2] or ""]}
+    if found := re.fullmatch(r"mp(\d+)", note):
+        return "mixed_precision", {"places": ",".join(f"{p}={found[1]}" for p in "xhy")}
+    if re.fullmatch(r"running\d*", note):
+        return "minmax_ptq", {"activations": "running_minmax"}
+    raise ValueError(f"no variant is called {note!r}")
+
+
+def _method(
+    name: str, w_bits: int, a_bits: int, e_bits: int | None, settings: dict[str, Any]
+) -> RangeMethod:
+    cell = make_cell(
+        method=name,
+        model="tiny",
+        task="golden",
+        w_bits=w_bits,
+        a_bits=a_bits,
+        e_bits=e_bits,
+        variant="released",
+        settings=settings,
+    )
+    method: RangeMethod = METHODS.get(name)(cell)
+    return method
+
+
+@dataclass(frozen=True)
+class GoldenDraw:
+    """The batch of the file in place of a calibration draw (suite.method.Draw)."""
+
+    inputs: dict[str, Tensor]
+    limits: tuple[float, float] | None
+
+    def batch(self, split: str) -> dict[str, Tensor]:
+        return self.inputs
+
+    def batches(self, size: int, count: int) -> list[dict[str, Tensor]]:
+        return [self.inputs]
 
 
 def released_path(place: Place) -> str:
@@ -153,49 +195,12 @@ def inputs_of(case: Case, name: str) -> dict[str, Tensor]:
     return {k: inputs.tensor(k) for k in ("input_ids", "attention_mask", "token_type_ids")}
 
 
-def place_quantizers(model: TextModel, variant: Variant) -> None:
-    """Fill the slots as the variant says; ratings are clamped in quantized models alone."""
-    ratings = model.get_parameter("classifier.bias").numel() == 1
-    for slot in model.places.values():
-        if slot.kind == "weight":
-            slot.quantizer = _weight_quantizer(variant, slot.place)
-        else:
-            slot.quantizer = _activation_quantizer(variant, slot.place, ratings)
-    model.clamp_logits = ratings and variant != FULL
-
-
-def _weight_quantizer(variant: Variant, place: Place) -> AffineQuantizer | None:
-    bits = variant.e_bits if variant.e_bits and place.name == "Et" else variant.w_bits
-    if bits == 32:
-        return None
-    method = "grid" if variant.note == "nearest" else "golden_section"
-    search = Remembering(estimator("mse", method=method))
-    return AffineQuantizer(bits, symmetric=True, estimator=search)
-
-
-def _activation_quantizer(variant: Variant, place: Place, ratings: bool) -> AffineQuantizer | None:
-    if variant.a_bits == 32 or (place.name == "C" and variant.note == "FPlogits"):
-        return None
-    special = bool(place.words & {"x", "h", "y"})
-    wide = special or (ratings and place.name in ("P", "C"))
-    groups = None
-    if special and variant.groups:
-        groups = Groups(variant.groups, permute="permute" in variant.note)
-    return AffineQuantizer(
-        variant.wide_bits if wide else variant.a_bits,
-        symmetric=False,
-        axis=place.axis if special and variant.by_dimension else None,
-        estimator=Remembering(_activation_estimator(variant, place, ratings)),
-        groups=groups,
-    )
-
-
-def _activation_estimator(variant: Variant, place: Place, ratings: bool) -> Estimator:
-    searched = variant.note == "MSElogits" or (ratings and variant.note.startswith("mp"))
-    if place.name == "C" and searched:
-        # shifts stay limited by the bits that the released search was built for
-        return estimator("mse", method="golden_section", shift_bits=variant.a_bits)
-    return estimator("running_minmax" if "running" in variant.note else "current_minmax")
+def place_quantizers(model: TextModel, method: RangeMethod) -> None:
+    """Let the method fill the slots; estimators then remember the last range that they gave."""
+    method.place(model)
+    for quantizer in quantizers(model):
+        assert quantizer.estimator is not None
+        quantizer.estimator = Remembering(quantizer.estimator)
 
 
 def filled(model: TextModel, kind: str) -> list[tuple[TextSlot, Any]]:

@@ -11,30 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from suite.certify.case import Case, LacksInput, Replay
 from suite.certify.ptq_bert import (
-    FULL,
+    GoldenDraw,
     Remembering,
-    Variant,
     disturb,
     filled,
     inputs_of,
+    method_for,
     place_quantizers,
     released_path,
     tiny_bert,
-    variant_of,
     weights_of,
 )
-from suite.models.encoder import TextModel
+from suite.losses import task_loss
+from suite.models.encoder import RATING, TextModel
 from suite.models.text_layers import TextSlot
+from suite.ptq import RangeMethod
 from suite.quant.affine import AffineQuantizer
-from suite.quant.groups import collecting, share
 
 EXACT = 0.0
 
@@ -72,53 +70,42 @@ def _key(variant: str, slot: TextSlot, field: str) -> str:
     return f"{variant}/q/{where}/{field}"
 
 
-def _calibrate(case: Case, head: Case, model: TextModel, variant: Variant) -> Slack:
-    """Find all ranges and compare them; those that the file has are then taken from it.
+def _calibrate(case: Case, head: Case, model: TextModel, method: RangeMethod) -> Slack:
+    """Let the method find all ranges and compare them; those that the file has are then taken.
 
     Returns how closely what follows must agree.
     """
     name = case.prefix.split("/")[2]
-    same = () if variant.note == "nearest" or variant.e_bits else SAME_WEIGHTS
-    weights = weights_of(model)
-    names = (name, *(other.format(variant.w_bits) for other in same))
-    slack = GIVEN
-    for slot, quantizer in filled(model, "weight"):
-        quantizer.initialise(weights[slot.place.name])
-        given = _settle(head, slot, quantizer, names, SEARCHED)
-        slack = slack if given or variant.note == "nearest" else OWN
-    batch = inputs_of(case, "cal" if variant.note == "bs1" else "cal16")
-    with torch.no_grad():
-        _collect(model, variant, batch)
-        if variant.a_bits < 32:
-            model(batch)
+    searched = method.settings.weights == "mse_golden"
+    shared = SAME_WEIGHTS if searched and method.cell.e_bits is None else ()
+    names = (name, *(other.format(method.cell.w_bits) for other in shared))
+    draw = GoldenDraw(inputs_of(case, "cal" if name.endswith("bs1") else "cal16"), _limits(model))
+    place_quantizers(model, method)
+    model.clamp_logits = method.clamps(draw)
+    method.find_weights(model, draw)
+    given = [_settle(head, *held, names, SEARCHED) for held in filled(model, "weight")]
+    slack = GIVEN if all(given) or not searched else OWN
+    method.find_activations(model, draw)
     for slot, quantizer in filled(model, "activation"):
         _settle(head, slot, quantizer, (name,), slack.ranges)
     return slack
 
 
-def _collect(model: TextModel, variant: Variant, batch: dict[str, Tensor]) -> None:
-    """Ranges for a permutation, in a pass that quantizes activations but no weights."""
-    groups = {s.place.name: q.groups for s, q in filled(model, "activation") if q.groups}
-    held = filled(model, "weight")
-    if "permute" not in variant.note:
-        return
-    for slot, _ in held:
-        slot.quantizer = None
-    with collecting(groups.values()):
-        model(batch)
-    for slot, quantizer in held:
-        slot.quantizer = quantizer
-    if "sharedh" in variant.note:
-        for layer in range(len(model.body.layers)):
-            share([groups[f"{letter}{layer}"] for letter in "xy"], groups[f"h{layer}"])
+def _limits(model: TextModel) -> tuple[float, float] | None:
+    """The scale of the ratings that a model with one output predicts."""
+    return RATING if _rates(model) else None
+
+
+def _rates(model: TextModel) -> bool:
+    return model.get_parameter("classifier.bias").numel() == 1
 
 
 def _settle(
     head: Case, slot: TextSlot, quantizer: AffineQuantizer, names: tuple[str, ...], slack: float
 ) -> bool:
-    """Compare a range with that of the first name; fix the file's of the first that has one.
+    """Compare a range with that of the first name; take the file's of the first that has one.
 
-    Returns whether there was one; otherwise ours is fixed.
+    Returns whether there was one; otherwise ours stays.
     """
     _compare_range(head, slot, quantizer, names[0], slack)
     source = next((n for n in names if head.has(_key(n, slot, "delta"))), None)
@@ -129,7 +116,6 @@ def _settle(
                 value = head.tensor(_key(source, slot, field)).flatten()
                 state[field] = value.reshape(()) if value.numel() == 1 else value
         quantizer.load_state_dict(state)
-    quantizer.fix()
     if quantizer.zero_float is not None:
         given = head.has(_key(names[0], slot, "zero_float"))
         point = quantizer.zero_point
@@ -182,12 +168,11 @@ def _steady(run: Callable[[Case, int], None]) -> Callable[[Case], None]:
 
 def _prepared(case: Case, disturbed: int) -> tuple[TextModel, Slack, Case]:
     head = case.other("/".join(case.prefix.split("/")[:2]))
-    variant = variant_of(case)
     model = tiny_bert(head)
     if disturbed:
         disturb(model, disturbed)
-    place_quantizers(model, variant)
-    slack = GIVEN if variant == FULL else _calibrate(case, head, model, variant)
+    method = method_for(case.prefix.split("/")[2], ratings=_rates(model))
+    slack = GIVEN if method is None else _calibrate(case, head, model, method)
     return model, slack, head
 
 
@@ -204,15 +189,11 @@ def _trained(case: Case, disturbed: int) -> None:
     """Loss and gradients of one batch in training mode, with learned ranges."""
     model, slack, head = _prepared(case, disturbed)
     labels = case.tensor("labels")
-    quantizers = filled(model, "weight") + filled(model, "activation")
-    for _, quantizer in quantizers:
-        quantizer.learn()
     model.train()
     logits = model(inputs_of(case, "eval"))
-    if logits.shape[1] == 1:
-        loss = F.mse_loss(logits.flatten(), labels.flatten().to(logits.dtype))
-    else:
-        loss = F.cross_entropy(logits, labels)
+    if _rates(model):
+        labels = labels.flatten().to(logits.dtype)
+    loss = task_loss(logits, labels)
     loss.backward()
     case.compare("logits", logits, slack.logits)
     case.compare("loss", loss, slack.logits)
@@ -221,22 +202,25 @@ def _trained(case: Case, disturbed: int) -> None:
         path = released_path(model.places[name].place)
         case.compare(f"grad/{path}.weight", weight.grad, slack.gradients)
     for field in ("delta", "zero_float"):
-        _compare_gradients(head, quantizers, field, slack.gradients)
+        _compare_gradients(head, model, field, slack.gradients)
 
 
-def _compare_gradients(
-    head: Case, quantizers: list[tuple[TextSlot, Any]], field: str, least: float
-) -> None:
+def _compare_gradients(head: Case, model: TextModel, field: str, least: float) -> None:
     """Relative to each gradient, but not closer than the noise beside the largest one."""
     ours = {
-        _key("qat", slot, field).replace("/param/", "/grad/"): getattr(quantizer, field).grad
-        for slot, quantizer in quantizers
+        _key("qat", slot, field).replace("/param/", "/grad/"): _gradient(getattr(quantizer, field))
+        for slot, quantizer in filled(model, "weight") + filled(model, "activation")
         if getattr(quantizer, field) is not None
     }
     golden = {key: float(head.tensor(key).abs().max()) for key in ours if head.has(key)}
     noise = NOISE[field] * max(golden.values(), default=0.0)
     for key, size in golden.items():
         head.compare(key, ours[key], max(least, noise / size if size else noise))
+
+
+def _gradient(value: Tensor) -> Tensor:
+    """The gradient of a range; NaN, which agrees with nothing, where it is not learned."""
+    return torch.full_like(value, torch.nan) if value.grad is None else value.grad
 
 
 HEAD = r"E/n\d+/"

@@ -111,7 +111,8 @@ class StepBank(nn.Module):
 
     def grid(self, weight: Tensor) -> Grid:
         """Step in use and integer limits, as the bin regulariser's path computes them."""
-        self._floor()
+        # Not in autograd's sight: a compiled forward may have saved the bank for its backward.
+        self.alpha.data.clamp_(min=FLOOR)
         bits = self.bits
         low, high = limits(bits, self.signed)
         counted = self.kind == "conv"
