@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from suite.method import Method, Settings
@@ -19,7 +20,7 @@ class LSQSettings(Settings):
     """
 
     distill: bool = False
-    edge_bits: int = 8
+    edge_bits: int = Field(default=8, ge=2, le=8)
 
 
 class LSQ(Method):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from suite.cell import Cell
 from suite.method import Draw
 from suite.models.encoder import TextModel
 from suite.models.slot import Slot
 from suite.models.text_layers import QuantEmbedding, QuantLayerNorm, TextSlot
-from suite.ptq import VARIANTS, RangeMethod, RangeSettings, WeightRange
+from suite.ptq import VARIANTS, RangeMethod, RangeSettings, WeightRange, drawn
 from suite.quant.adaround import Layer, reconstruct
 from suite.quant.adaround import Settings as Reconstruction
 from suite.tasks.draws import generator
+
+Originals = list[tuple[Any, Tensor]]
+"""Layers with the FP32 weights that they had."""
 
 
 class AdaRoundSettings(RangeSettings):
@@ -58,23 +63,44 @@ class AdaRound(RangeMethod):
     }
     Settings = AdaRoundSettings
 
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        s = self.settings
+        if s.samples < 1:
+            raise self.refuse(f"samples cannot be {s.samples}; the rounding needs 1 text or more")
+        self._reconstruction = Reconstruction(
+            iterations=s.iterations, batch=s.batch, lr=s.lr, weight=s.weight, sum_over=s.sum_over
+        )
+
     def find_weights(self, model: TextModel, draw: Draw) -> None:
         """Set the ranges by search, then learn the rounding in the order of the modules."""
         super().find_weights(model, draw)
-        (batch,) = draw.batches(self.settings.samples, 1)
+        (batch,) = drawn(draw, self.settings.samples, 1)
         activations = [s for s in model.places.values() if s.kind == "activation"]
         held = _take(activations)
+        originals: Originals = []
         try:
             for name, layer in _layers(model, self.settings.everything):
-                self._round(model, layer, batch, name)
+                before = layer.weight.detach().clone()
+                self._round(model, layer, batch, name, originals)
+                originals.append((layer, before))
         finally:
             _put_back(held)
 
-    def _round(self, model: TextModel, layer: Any, batch: dict[str, Tensor], name: str) -> None:
+    def _round(
+        self,
+        model: TextModel,
+        layer: Any,
+        batch: dict[str, Tensor],
+        name: str,
+        originals: Originals,
+    ) -> None:
+        """Round one layer; originals: the layers that were rounded before, with FP32 weights."""
         slot = layer.weight_slot
         quantizer, slot.quantizer = slot.quantizer, None
         held = _take([s for s in model.places.values() if s.kind == "weight"])
-        targets = _seen(model, layer, batch)[1]
+        with _restored(originals):
+            targets = _seen(model, layer, batch)[1]
         _put_back(held)
         inputs = _seen(model, layer, batch)[0]
         function = _function(layer, slot)
@@ -84,7 +110,7 @@ class AdaRound(RangeMethod):
             quantizer,
             inputs,
             function_of(slot)(targets),
-            self._settings(),
+            self._reconstruction,
             mask=self._mask(batch, inputs),
             generator=generator(self.cell.seed, "adaround", name),
         )
@@ -96,16 +122,11 @@ class AdaRound(RangeMethod):
     def keeps_weights(self) -> bool:
         return True
 
-    def _settings(self) -> Reconstruction:
-        s = self.settings
-        return Reconstruction(
-            iterations=s.iterations, batch=s.batch, lr=s.lr, weight=s.weight, sum_over=s.sum_over
-        )
-
     def _mask(self, batch: dict[str, Tensor], inputs: Tensor) -> Tensor | None:
         """Which tokens count, for a layer that treats tokens one by one."""
         mask = batch.get("attention_mask")
-        if self.settings.padding or mask is None or inputs.shape[:2] != mask.shape:
+        pooled = inputs.dim() == 2 and inputs.is_floating_point()
+        if self.settings.padding or mask is None or pooled or inputs.shape[:2] != mask.shape:
             return None
         return mask.bool()
 
@@ -116,6 +137,19 @@ class AdaRound(RangeMethod):
             "rounding": f"learned, {s.iterations} iterations, {s.samples} texts",
             "padding": "counts" if s.padding else "left out",
         }
+
+
+@contextmanager
+def _restored(originals: Originals) -> Iterator[None]:
+    """Give rounded layers their FP32 weights back, for a while."""
+    rounded = [layer.weight.data for layer, _ in originals]
+    for layer, weight in originals:
+        layer.weight.data = weight
+    try:
+        yield
+    finally:
+        for (layer, _), weight in zip(originals, rounded, strict=True):
+            layer.weight.data = weight
 
 
 class _Enough(Exception):

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from suite.method import Draw
 from suite.models.encoder import TextModel
 from suite.models.slot import Slot
 from suite.models.text_layers import TextSlot
-from suite.ptq import VARIANTS, RangeMethod, RangeSettings
+from suite.ptq import FULL, VARIANTS, RangeMethod, RangeSettings, drawn
 from suite.quant.affine import AffineQuantizer
 from suite.quant.groups import Collect, Groups, collecting, share
 
@@ -56,14 +55,20 @@ class Peg(RangeMethod):
     }
     Settings = PegSettings
 
-    def place(self, model: nn.Module) -> None:
-        assert isinstance(model, TextModel)
+    def look_up(self, model: TextModel) -> None:
+        super().look_up(model)
         words = [word.strip() for word in self.settings.at.split(",") if word.strip()]
-        slots = [slot for word in words for slot in model.addressed(word)]
-        self._grouped = {slot for slot in slots if slot.kind == "activation"}
+        if not words:
+            raise self.refuse("`at` names no place to group; name some, like x,h,y")
+        self._grouped = list(dict.fromkeys(s for word in words for s in model.addressed(word)))
         for slot in self._grouped:
             self._check(slot)
-        super().place(model)
+        if self._permutes and self.settings.permute == "shared":
+            self._check_sources()
+
+    @property
+    def _permutes(self) -> bool:
+        return self.settings.permute != "none" and self.settings.groups > 0
 
     def _check(self, slot: TextSlot) -> None:
         if slot.place.axis is None or slot.place.width is None:
@@ -73,13 +78,23 @@ class Peg(RangeMethod):
             )
         Groups(self.settings.groups or None).check(slot.place.width)
 
+    def _check_sources(self) -> None:
+        """Every layer with quantized groups must have its FFN output among them."""
+        chosen = [slot for slot in self._grouped if self.bits_of(slot) != FULL]
+        names = {slot.place.name for slot in chosen}
+        if any(slot.place.layer is None or _source_of(slot) not in names for slot in chosen):
+            raise self.refuse(
+                "a shared permutation takes its order from the FFN output h of the same layer; "
+                "name h and places of layers in `at`, like x,h,y, or permute each place by its "
+                "own ranges"
+            )
+
     def activation(self, slot: Slot, bits: int) -> AffineQuantizer:
         if slot not in self._grouped:
             return super().activation(slot, bits)
         assert isinstance(slot, TextSlot)
         s = self.settings
-        permutes = s.permute != "none" and s.groups > 0
-        groups = Groups(s.groups or None, permute=permutes, collect_by=s.collect_by)
+        groups = Groups(s.groups or None, permute=self._permutes, collect_by=s.collect_by)
         return AffineQuantizer(
             bits,
             symmetric=False,
@@ -91,15 +106,21 @@ class Peg(RangeMethod):
     @torch.no_grad()
     def prepare(self, model: TextModel, draw: Draw) -> None:
         """Collect ranges for the permutation, weights in FP32 (P2 code: main.py:513-558)."""
-        groups = [s.quantizer.groups for s in self._grouped if s.quantizer is not None]
-        if not any(g.permute for g in groups):
+        groups = self._groups()
+        if not (self._permutes and groups):
             return
-        batches = draw.batches(self.cell.recipe.calibration_images, self.settings.collect_batches)
-        with self._only_collecting(model), collecting(groups):
+        size, count = self.cell.recipe.calibration_images, self.settings.collect_batches
+        batches = drawn(draw, size, count)
+        with self._only_collecting(model), collecting(groups.values()):
             for inputs in batches:
                 model(inputs)
         if self.settings.permute == "shared":
-            self._share(model)
+            self._share(groups)
+
+    def _groups(self) -> dict[str, Groups]:
+        """The groups of each place whose quantizer has some."""
+        held = {slot: slot.quantizer for slot in self._grouped}
+        return {slot.place.name: q.groups for slot, q in held.items() if q is not None}
 
     @contextmanager
     def _only_collecting(self, model: TextModel) -> Iterator[None]:
@@ -119,17 +140,11 @@ class Peg(RangeMethod):
             for slot, quantizer in held:
                 slot.quantizer = quantizer
 
-    def _share(self, model: TextModel) -> None:
+    def _share(self, groups: dict[str, Groups]) -> None:
         """Order every grouped place of a layer by the ranges of its FFN output."""
-        for layer in {slot.place.layer for slot in self._grouped}:
-            mine = [s for s in self._grouped if s.place.layer == layer]
-            source = next((s for s in mine if SOURCE in s.place.words), None)
-            if source is None or layer is None:
-                raise self.refuse(
-                    "a shared permutation takes its order from the FFN output h; add h to `at`, "
-                    "or permute each place by its own ranges"
-                )
-            share([s.quantizer.groups for s in mine], source.quantizer.groups)
+        for slot in self._grouped:
+            if slot.place.name in groups:
+                share([groups[slot.place.name]], groups[_source_of(slot)])
 
     def protocol(self) -> dict[str, Any]:
         s = self.settings
@@ -140,6 +155,11 @@ class Peg(RangeMethod):
             "grouped_places": s.at,
             "collected": f"{s.collect_by} of {s.collect_batches} batches",
         }
+
+
+def _source_of(slot: TextSlot) -> str:
+    """Name of the place whose ranges order the dimensions of a slot's layer."""
+    return f"{SOURCE}{slot.place.layer}"
 
 
 METHOD = Peg

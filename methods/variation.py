@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from suite.method import Method, Progress, Settings
@@ -34,6 +35,7 @@ class VariationSettings(Settings):
     calibration: images that set the initial activation scales.
     wraps_first: set scales on the first rank only, after wrapping (code) or before.
     train_bits: let the optimizer move the bit-widths (code: --mixpre).
+    edge_bits: bit-width of the first and the last layer.
     """
 
     module_dependent: bool = True
@@ -47,7 +49,7 @@ class VariationSettings(Settings):
     calibration: Literal["train", "validation"] = "validation"
     wraps_first: bool = True
     train_bits: bool = False
-    edge_bits: int = 8
+    edge_bits: int = Field(default=8, ge=2, le=8)
 
 
 CORRECTED = {
@@ -84,6 +86,8 @@ class Variation(Method):
                 "head_wise needs quantizer 'uniform': the released per-head code leaves its "
                 "activations unquantized (errata variation-B1)"
             )
+        if not self.settings.module_dependent and self.settings.quantizer == "bank":
+            raise self.refuse("module_dependent=false needs quantizer 'uniform'")
         if self.settings.train_bits and self.settings.quantizer == "uniform":
             raise self.refuse("train_bits needs quantizer 'bank'")
 

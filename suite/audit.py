@@ -18,27 +18,31 @@ from torch.overrides import TorchFunctionMode
 
 from suite.models.slot import Slot, slots
 
-PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
-    {
-        F.linear,
-        torch.matmul,
-        Tensor.matmul,
-        Tensor.__matmul__,
-        torch.bmm,
-        Tensor.bmm,
-        torch.mm,
-        Tensor.mm,
-        torch.baddbmm,
-        torch.addmm,
-        torch.einsum,
-        torch.conv1d,
-        torch.conv2d,
-        F.conv1d,
-        F.conv2d,
-        F.scaled_dot_product_attention,
-    }
-)
-"""Functions whose first two tensor operands are multiplied and summed."""
+Where = tuple[int, str]
+_FIRST, _OTHER = (0, "input"), (1, "other")
+_MATS, _BATCHES = ((1, "mat1"), (2, "mat2")), ((1, "batch1"), (2, "batch2"))
+_LAYER = (_FIRST, (1, "weight"))
+
+PRODUCTS: dict[Callable[..., Any], tuple[Where, ...]] = {
+    **dict.fromkeys((torch.matmul, Tensor.matmul), (_FIRST, _OTHER)),
+    **dict.fromkeys((Tensor.__matmul__, Tensor.__rmatmul__), (_FIRST, _OTHER)),
+    **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm), (_FIRST, (1, "mat2"))),
+    **dict.fromkeys((torch.mv, Tensor.mv), (_FIRST, (1, "vec"))),
+    **dict.fromkeys((torch.dot, Tensor.dot), (_FIRST, (1, "tensor"))),
+    **dict.fromkeys((torch.inner, Tensor.inner), (_FIRST, _OTHER)),
+    **dict.fromkeys((torch.addmm, Tensor.addmm), _MATS),
+    **dict.fromkeys((torch.baddbmm, Tensor.baddbmm), _BATCHES),
+    **dict.fromkeys((torch.addbmm, Tensor.addbmm), _BATCHES),
+    torch.addmv: ((1, "mat"), (2, "vec")),
+    torch.tensordot: ((0, "a"), (1, "b")),
+    torch.einsum: ((1, "operands"), (2, "")),
+    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _LAYER),
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _LAYER),
+    **dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d), _LAYER),
+    F.bilinear: ((0, "input1"), (1, "input2"), (2, "weight")),
+    F.scaled_dot_product_attention: ((0, "query"), (1, "key"), (2, "value")),
+}
+"""Functions that multiply and sum, and where their operands are: position and keyword."""
 
 VIEWS: frozenset[Callable[..., Any]] = frozenset(
     getattr(Tensor, name)
@@ -60,8 +64,11 @@ VIEWS: frozenset[Callable[..., Any]] = frozenset(
         "t",
         "float",
         "to",
+        "swapaxes",
     )
 ) | {
+    Tensor.T.__get__,  # type: ignore[attr-defined]
+    Tensor.mT.__get__,  # type: ignore[attr-defined]
     F.dropout,
     torch.dropout,
     torch.cat,
@@ -134,7 +141,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found = Audit()
-        self._origin: dict[int, str] = {}
+        self._origin: dict[int, tuple[str, int]] = {}
         self._kept: list[Tensor] = []
         self._inside = False
 
@@ -155,8 +162,8 @@ class _Watch(TorchFunctionMode):
         if self._inside:
             return out
         if func in PRODUCTS:
-            self._check(func, args)
-        elif func in VIEWS and (source := self._source(args[0])):
+            self._check(func, args, kwargs or {})
+        elif func in VIEWS and (source := self._source(_first(args, kwargs or {}))):
             for part in out if isinstance(out, Sequence) else [out]:
                 self._mark(part, source)
         return out
@@ -164,11 +171,11 @@ class _Watch(TorchFunctionMode):
     def _source(self, given: Any) -> str | None:
         """The slot that all of a view's input comes from, if there is one."""
         parts = given if isinstance(given, Sequence) else [given]
-        names = [self._origin.get(id(part)) for part in parts]
+        names = [self._known(part) for part in parts]
         return names[0] if names and all(names) else None
 
     def _mark(self, tensor: Tensor, name: str) -> None:
-        self._origin[id(tensor)] = name
+        self._origin[id(tensor)] = name, tensor._version
         self._kept.append(tensor)  # or its id could come back as another tensor's
 
     def _note(self, name: str, slot: Slot, out: Tensor) -> None:
@@ -182,18 +189,32 @@ class _Watch(TorchFunctionMode):
         before = self.found.places.get(name)
         place = Place(bits, levels, bool((out < 0).any()), len(rows))
         self.found.places[name] = place if before is None or levels > before.levels else before
-        if levels > 2**bits:
+        if levels > getattr(quantizer, "allowed_levels", 2**bits):
             self.found.problems.append(
                 f"{name} has {levels} levels where {bits} bits allow {2**bits}"
             )
 
-    def _check(self, func: Any, args: Any) -> None:
-        operands = [a for a in args if isinstance(a, Tensor)][:2]
-        for operand in operands:
-            if id(operand) not in self._origin:
+    def _known(self, tensor: Any) -> str | None:
+        """The slot that a tensor comes from, unless it was changed in place since."""
+        name, version = self._origin.get(id(tensor), (None, 0))
+        return name if name and tensor._version == version else None
+
+    def _check(self, func: Any, args: Any, kwargs: Any) -> None:
+        for operand in _operands(PRODUCTS[func], args, kwargs):
+            if self._known(operand) is None:
                 self.found.problems.append(
                     f"an operand {tuple(operand.shape)} of {func.__name__} passes no quantizer"
                 )
+
+
+def _first(args: Any, kwargs: Any) -> Any:
+    return args[0] if args else kwargs.get("input", kwargs.get("tensors"))
+
+
+def _operands(places: tuple[Where, ...], args: Any, kwargs: Any) -> list[Tensor]:
+    given = [args[i] if i < len(args) else kwargs.get(name) for i, name in places]
+    flat = [part for g in given for part in (g if isinstance(g, (list, tuple)) else [g])]
+    return [part for part in flat if isinstance(part, Tensor)]
 
 
 def distinct(values: Tensor, tolerance: float = 1e-6) -> int:
@@ -201,7 +222,7 @@ def distinct(values: Tensor, tolerance: float = 1e-6) -> int:
 
     Some quantizers compute a level in more than one way, so that it comes with two last bits.
     """
-    flat = values.flatten()
+    flat = values.flatten().contiguous()
     # Most levels are in any sample; what it lacks is looked up, so that nothing is sorted whole.
     sample = flat[:: max(1, len(flat) // SAMPLE)].unique()
     place = torch.searchsorted(sample, flat).clamp_(max=len(sample) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise EnvironmentProblem(
             f"The file {path} is not a training checkpoint of this suite; delete it or start "
             "over with --fresh."
+        )
+    known = {field.name for field in fields(State)}
+    if not {"cell"} <= content["state"].keys() <= known:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} was written by another version of this suite; delete it or "
+            "start over with --fresh."
         )
     return content
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from suite.data import missing_of
@@ -45,14 +45,18 @@ def _methods(options: Options) -> str:
     rows = []
     for name in METHODS.names():
         method = METHODS.get(name)
-        bits = ",".join(str(b) for b in method.bits)
+        bits = spans(method.bits)
         variants = "/".join(v for v in method.variants if v)
         rows.append((name, f"bits {bits}", variants, method.summary))
     return "Methods\n" + aligned(rows)
 
 
 def _models(options: Options) -> str:
-    rows = [(name, MODELS.get(name).summary) for name in MODELS.names()]
+    rows = []
+    for name in MODELS.names():
+        spec = MODELS.get(name)
+        missing = spec.missing() if hasattr(spec, "missing") else None
+        rows.append((name, spec.summary, str(missing) if missing else ""))
     return "Models\n" + aligned(rows)
 
 
@@ -74,6 +78,17 @@ def _cells(options: Options) -> str:
         status = state.get(name, "data missing" if lacking[cell.task] else "not run")
         rows.append((cell.label, status, name))
     return "Cells\n" + aligned(rows)
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """`2-8,32` for ascending whole numbers."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> str:

@@ -85,6 +85,9 @@ class Method:
                     f"{self.name} cannot quantize {which} to {bits} bits; it can do {valid}."
                 )
 
+        if self.cell.e_bits is not None and ("text" not in self.tasks or not self.quantizes):
+            raise UsageError(f"{self.name} quantizes no embeddings; leave out --e-bits.")
+
     def refuse(self, why: str) -> UsageError:
         """The error for a cell that this method cannot do."""
         return UsageError(f"{self.cell.label}: {why}.")

@@ -62,21 +62,27 @@ class Registry(Generic[T]):
         """Return the object registered as `name`, importing it if need be."""
         entry = self._entries[self.check(name)]
         if isinstance(entry, str):
-            entry = _load(entry)
+            entry = self._load(name, entry)
             self._entries[name] = entry
         return entry
+
+    def _load(self, name: str, target: str) -> Any:
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as problem:
+            raise LowbitError(
+                f"The {self.kind} {name!r} cannot be imported from {target!r} ({problem}); mend or "
+                "uninstall the package that provides it."
+            ) from problem
 
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
         for point in entry_points(group=self.group):
-            self.add(point.name, point.value)
-
-
-def _load(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+            if self._entries.get(point.name) != point.value:
+                self.add(point.name, point.value)
+        self._discovered = True
 
 
 METHODS: Registry[Any] = Registry("method", "lowbit.methods")

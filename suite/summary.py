@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import median
 
+from suite.aggregate import cell_of, glue, over_seeds, paired
 from suite.cell import Cell
+from suite.markdown import row
 from suite.published import comparison, find
 from suite.registry import TASKS
 from suite.results import Record, Store
@@ -23,9 +24,6 @@ HEADER = (
     "peak MiB",
 )
 
-SEEDS = ("configuration", "seeds", "metric", "median", "lowest", "highest")
-UNTOLD = ("loss", "samples", "texts")
-
 
 def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
     """A line a record (and whether it was stored), their table, and what they are together."""
@@ -35,54 +33,8 @@ def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
         for (record, stored), (_, fp32) in zip(records, rows, strict=True)
     ]
     plain = [record for record, _ in records]
-    parts = ["\n".join(told), table(rows), *over_seeds(plain), *glue(plain), NOTE]
+    parts = ["\n".join(told), table(rows), *over_seeds(plain), *paired(plain), *glue(plain), NOTE]
     return "\n\n".join(parts)
-
-
-def over_seeds(records: Sequence[Record]) -> list[str]:
-    """Markdown table of medians and ranges, if any configuration was run with several seeds."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(cell_of(record).configuration, []).append(record)
-    several = {name: found for name, found in groups.items() if len(found) > 1}
-    if not several:
-        return []
-    lines = [_row(SEEDS), _row(["---", "---:", "---", "---:", "---:", "---:"])]
-    for name, found in several.items():
-        digits = getattr(TASKS.get(cell_of(found[0]).task), "digits", 2)
-        for metric in _told(found[0]):
-            values = [record.metrics[metric] for record in found]
-            shown = (median(values), min(values), max(values))
-            written = [f"{value:.{digits}f}" for value in shown]
-            lines.append(_row([name, str(len(found)), metric, *written]))
-    return ["\n".join(lines)]
-
-
-def _told(record: Record) -> list[str]:
-    """The metrics of a record that say how good the model is."""
-    return [m for m in record.metrics if m not in UNTOLD and not m.endswith("_best")]
-
-
-def glue(records: Sequence[Record]) -> list[str]:
-    """GLUE's macro score of every configuration that ran on a GLUE task, or what it lacks."""
-    from suite.tasks.text_metrics import COLUMNS, macro
-
-    groups: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for record in records:
-        cell = cell_of(record)
-        if cell.task in COLUMNS:
-            name = cell.configuration.replace(f"/{cell.task}/", "/glue/")
-            groups.setdefault(name, {}).setdefault(cell.task, []).append(record.metrics)
-    found = []
-    for name, runs in groups.items():
-        score = macro(runs)
-        lacks = f"needs {', '.join(score.missing)} as well"
-        found.append(f"{name}: {lacks if score.value is None else f'{score.value:.2f}'}")
-    return [f"GLUE macro score ({macro({}).rule}):\n" + "\n".join(found)] if found else []
-
-
-def cell_of(record: Record) -> Cell:
-    return Cell.model_validate(record.cell)
 
 
 def fp32_of(record: Record, store: Store) -> Record | None:
@@ -121,8 +73,8 @@ def memory(record: Record) -> float:
 def table(rows: Iterable[tuple[Record, Record | None]]) -> str:
     """Markdown table, the FP32 records that the rows rest on included once each."""
     listed = _with_fp32(list(rows))
-    lines = [_row(HEADER), _row(["---", "---"] + ["---:"] * (len(HEADER) - 2))]
-    lines += [_row(_values(record, fp32)) for record, fp32 in listed]
+    lines = [row(HEADER), row(["---", "---"] + ["---:"] * (len(HEADER) - 2))]
+    lines += [row(_values(record, fp32)) for record, fp32 in listed]
     return "\n".join(lines)
 
 
@@ -161,10 +113,6 @@ def _published(cell: Cell) -> str:
     assert found is not None
     comparable = comparison(cell).startswith("published")
     return f"{found.value:.2f}" if comparable else f"({found.value:.2f} {found.model})"
-
-
-def _row(values: Iterable[str]) -> str:
-    return "| " + " | ".join(values) + " |"
 
 
 NOTE = (

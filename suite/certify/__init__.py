@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,16 @@ import numpy as np
 
 from suite.certify.case import Case, Comparison, LacksInput, Replay
 from suite.errors import EnvironmentProblem, Missing
+
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises for an archive that is truncated or damaged."""
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 
@@ -120,7 +131,7 @@ def _read(folder: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         try:
             with np.load(path, allow_pickle=False) as content:
                 arrays.update({name: content[name] for name in content.files})
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        except DAMAGED as problem:
             raise EnvironmentProblem(
                 f"The golden file {path} cannot be read ({problem}); copy it again."
             ) from problem

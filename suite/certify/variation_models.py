@@ -75,9 +75,10 @@ def _initialise(case: Case, model: DeiT) -> None:
     ours = to_p1(model)
     for name in weights:
         case.compare(f"sd_init/{name}.alpha", ours[f"{name}.alpha"], WEIGHT_STEP)
-    if case.has("sd_init/head.alpha"):
-        load_quantized(model, case.below("sd_init"), source=case.prefix)
-        _forget_activations(model)
+    for name in ours:
+        case.tensor(f"sd_init/{name}")
+    load_quantized(model, case.below("sd_init"), source=case.prefix)
+    _forget_activations(model)
     calibrate(model, case.tensor("x_init"), weights=False)
     for name, value in to_p1(model).items():
         if name.removesuffix(".alpha") not in weights:
@@ -108,7 +109,8 @@ def _cell(tag: str) -> Cell:
 
 def _dimensions(case: Case) -> _Twin:
     dim, channels, patch, _ = case.tensor("sd_fp/patch_embed.proj.weight").shape
-    depths = {int(k.split(".")[1]) for k in case.below("sd_fp") if k.startswith("blocks.")}
+    states = (case.below("sd_fp"), case.below("sd_init"))
+    depths = {int(k.split(".")[1]) for s in states for k in s if k.startswith("blocks.")}
     classes = len(case.tensor("sd_fp/head.bias"))
     return _Twin(dim, len(depths), classes, channels, patch, case.tensor("x_init").shape[-1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ from suite.models.p1_layout import BANK, from_p1, is_p1
 
 State = dict[str, Tensor]
 
+UNREADABLE = (
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    struct.error,
+)
+"""What the loaders raise for a file that is truncated or damaged."""
+
 CONTAINERS = ("state_dict", "model", "model_state")
 """Names under which training scripts keep the weights in a checkpoint."""
 
@@ -37,17 +52,23 @@ def read_tensors(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
-        raise EnvironmentProblem(
-            f"The weights {path} cannot be read ({_first_line(problem)}); the file is truncated or "
-            "not a weights file: copy it again."
-        ) from problem
     except pickle.UnpicklingError as problem:
+        if any(words in str(problem) for words in ("invalid load key", "Unsupported operand")):
+            raise _unreadable(path, problem) from problem
         raise EnvironmentProblem(
             f"The weights {path} hold more than plain tensors, and nothing else is loaded from a "
             "file; save its state_dict alone, best as safetensors."
         ) from problem
+    except UNREADABLE as problem:
+        raise _unreadable(path, problem) from problem
     return _weights_in(content, path)
+
+
+def _unreadable(path: Path, problem: BaseException) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"The weights {path} cannot be read ({_first_line(problem)}); the file is truncated or "
+        "not a weights file: copy it again."
+    )
 
 
 def save_weights(path: Path, tensors: State) -> None:

@@ -68,7 +68,12 @@ def _banks(model: nn.Module) -> list[tuple[str, str, StepBank]]:
 
 def _put(found: State, own: str, entry: str, value: Tensor, bank: StepBank, key: str) -> None:
     if entry == "init_state":
-        found[f"{own}._extra_state"] = value.reshape(()) > 0
+        found[f"{own}._extra_state"] = value.reshape(-1)[0] > 0
+    elif entry == "nbits" and value.numel() != 1:
+        raise EnvironmentProblem(
+            f"The checkpoint has {value.numel()} bit-widths in {key}, one for each head; only "
+            "checkpoints with one bit-width a tensor can be loaded."
+        )
     elif entry == "nbits" and bank.nbits is None:
         if round(float(value)) != bank.bits:
             raise EnvironmentProblem(

@@ -35,10 +35,11 @@ class BinaryActivation(_OneBit):
     """sign(x) times the mean of |x| over axes 2 and 1 (P1 code's binary activation).
 
     x: [batch, tokens, dim] has one size an example; [batch, heads, tokens, dim] one for each
-    example and channel. An exact zero stays zero.
+    example and channel. An exact zero stays zero, so there may be a third level.
     """
 
     kind = "activation"
+    allowed_levels = 3
 
     def forward(self, x: Tensor) -> Tensor:
         return _Binary.apply(x, self._size(x))

@@ -34,6 +34,7 @@ def model_bin_penalty(model: nn.Module, *, vanish: bool, norm: Norm = "mean") ->
     terms = [
         bin_penalty(weight, quantizer.grid(weight), vanish=vanish, norm=norm)
         for _, weight, quantizer in quantized_weights(model)
+        if int(quantizer.bits) > 1
     ]
     return torch.stack(terms).sum()
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from suite.models.slot import Slot, quantized_weights, slots
 from suite.quant.bank import StepBank
+from suite.quant.uniform import UniformQuantizer
 
 
 @torch.no_grad()
@@ -51,9 +52,11 @@ def neglect_weights(model: nn.Module) -> None:
     steps, after parameters have been broadcast (errata variation-B4).
     """
     for _, _, quantizer in quantized_weights(model):
-        assert isinstance(quantizer, StepBank)
-        quantizer.alpha.zero_()
-        quantizer.initialised = True
+        if isinstance(quantizer, StepBank):
+            quantizer.alpha.zero_()
+            quantizer.initialised = True
+        elif isinstance(quantizer, UniformQuantizer):
+            quantizer.step.zero_()
 
 
 def head_shape(slot: Slot) -> tuple[int, ...]:

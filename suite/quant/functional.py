@@ -73,6 +73,10 @@ def gradients(
     The order of the operations is that of P1's code, to give its bits.
     """
     v = normalised(x, step, offset)
+    if grad.stride() != v.stride():
+        # hardtanh_backward lays its result out as grad, its decomposition under torch.compile
+        # as v: what is traced would not be what runs.
+        grad = torch.empty_like(v).copy_(grad)
     q = v.clamp(low, high).round_()
     dv = through(grad * step, v, low, high)
     dx = dv / step
@@ -134,8 +138,9 @@ class LearnedStep(torch.autograd.Function):
 
 
 def _below(limit: int) -> float:
-    """The next float under an integer limit of 0 or less, in single precision."""
-    return limit - _spacing(limit) if limit else -1e-40
+    """The next normal float under an integer limit of 0 or less, in single precision."""
+    # A subnormal one would be flushed to zero on some devices, and ties at 0 be lost.
+    return limit - _spacing(limit) if limit else -(2.0**-126)
 
 
 def _above(limit: int) -> float:

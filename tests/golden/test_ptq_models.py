@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from baselines.minmax_ptq import MinMaxPTQ
+from methods.mixed_precision import MixedPrecision
+from methods.peg import Peg, PegSettings
+from methods.range_qat import RangeQAT
 from suite.certify import GOLDEN, Report, certify, ptq_models
 from suite.certify.case import Case
-from suite.certify.ptq_bert import variant_of
+from suite.certify.ptq_bert import method_for
+from suite.method import Draw
 from suite.models import bert
+from suite.models.encoder import TextModel
+from suite.outliers import without
+from suite.ptq import RangeMethod
+from suite.quant.affine import AffineQuantizer
+from suite.quant.ranges import estimator
 
 E_KEYS = 1053
+GROUPS, LEARNED = "ptq E tiny BERT, groups", "ptq E tiny BERT, learned ranges"
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +82,76 @@ def test_a_residual_past_its_quantizer_is_noticed_whatever_the_last_bits_are(
 
 @pytest.mark.usefixtures("once")
 def test_a_permutation_that_is_not_shared_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ptq_models, "share", lambda groups, source: None)
+    monkeypatch.setattr(Peg, "_share", lambda self, groups: None)
+    broken = failed(certify(GOLDEN, GROUPS))
+    assert broken == {"E/n3/W8A8_peg6_permute_sharedh"}
+
+
+@pytest.mark.usefixtures("once")
+def test_a_permutation_whose_ranges_come_from_quantized_weights_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Peg, "_only_collecting", lambda self, model: nullcontext())
+    assert "E/n3/W8A8_peg6_permute_sharedh" in failed(certify(GOLDEN, GROUPS))
+
+
+@pytest.mark.usefixtures("once")
+def test_groups_at_other_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fewer(PegSettings):
+        at: str = "h,y"
+
+    monkeypatch.setattr(Peg, "Settings", Fewer)
+    broken = failed(certify(GOLDEN, GROUPS))
+    assert {"E/n3/W8A8_peg3", "E/n3/W8A8_perembd", "E/n3/W8A8_peg6_permute"} <= broken
+
+
+@pytest.mark.usefixtures("once")
+def test_places_without_bits_of_their_own_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MixedPrecision, "_overrides", lambda self, model: {})
     broken = failed(certify(GOLDEN))
-    assert "E/n3/W8A8_peg6_permute_sharedh" in broken
-    assert "E/n3/W8A8_peg6_permute" not in broken
+    assert broken == {"E/n3/W8A8_mp16"}
+
+
+@pytest.mark.usefixtures("once")
+def test_zero_points_that_are_not_learned_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settle(self: RangeQAT, quantizer: AffineQuantizer) -> None:
+        quantizer.learn()
+        if quantizer.zero_float is not None:
+            quantizer.zero_float.requires_grad_(False)
+
+    monkeypatch.setattr(RangeQAT, "_settle", settle)
+    (result,) = certify(GOLDEN, LEARNED).results
+    broken = {c.key for c in result.compared if not c.ok}
+    assert broken
+    assert broken <= {c.key for c in result.compared if c.key.endswith("zero_float")}
+    assert all("/grad/" in key for key in broken)
+
+
+@pytest.mark.usefixtures("once")
+def test_words_at_the_bits_of_other_weights_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RangeQAT, "_overrides", lambda self, model: {})
+    assert "E/n3/qat" in failed(certify(GOLDEN, LEARNED))
+
+
+@pytest.mark.usefixtures("once")
+def test_logits_quantized_like_any_activation_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RangeMethod, "range_of", lambda self, slot: estimator("current_minmax"))
+    assert failed(certify(GOLDEN)) == {"E/n3/W8A8_MSElogits"}
+
+
+@pytest.mark.usefixtures("once")
+def test_activations_calibrated_with_fp32_weights_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = RangeMethod.find_activations
+
+    def find(self: RangeMethod, model: TextModel, draw: Draw) -> None:
+        weights = [s for s in model.places.values() if s.kind == "weight"]
+        with without(weights):
+            found(self, model, draw)
+
+    monkeypatch.setattr(RangeMethod, "find_activations", find)
+    assert {"E/n3/W8A8", "E/n3/W8A8_bs1"} <= failed(certify(GOLDEN))
 
 
 def test_a_file_without_weight_ranges_is_replayed_with_our_own(tmp_path: Path) -> None:
@@ -127,13 +205,39 @@ def test_the_regression_head_is_replayed_and_clamped_when_quantized(
     assert bool((logits < 0).any()) == (name == "fp32")
 
 
-def test_names_of_variants_are_read_with_any_bits() -> None:
-    def of(name: str) -> tuple[int, int, int | None, bool, int]:
-        v = variant_of(Case(f"E/n3/{name}", {}, set()))
-        return v.w_bits, v.a_bits, v.groups, v.by_dimension, v.wide_bits
+@pytest.mark.parametrize(
+    ("name", "kind", "bits", "settings"),
+    [
+        ("W4A6", MinMaxPTQ, (4, 6, None), {}),
+        ("W32A8", MinMaxPTQ, (32, 8, None), {}),
+        ("W8A8_bs1", MinMaxPTQ, (8, 8, None), {}),
+        ("W3A32_nearest", MinMaxPTQ, (3, 32, None), {"weights": "mse_grid"}),
+        ("W8A4_FPlogits", MinMaxPTQ, (8, 4, None), {"logits": "fp32"}),
+        ("W8A8_running3", MinMaxPTQ, (8, 8, None), {"activations": "running_minmax"}),
+        ("W8A8_mp12", MixedPrecision, (8, 8, None), {"places": "x=12,h=12,y=12"}),
+        ("W8A8_mp16", MixedPrecision, (8, 8, None), {"places": "x=16,h=16,y=16"}),
+        ("W6A8_peg12", Peg, (6, 8, None), {"groups": 12, "permute": "none"}),
+        ("W8A8_peg3_permute", Peg, (8, 8, None), {"groups": 3, "permute": "own"}),
+        ("W8A8_peg6_permute_sharedh", Peg, (8, 8, None), {"groups": 6, "permute": "shared"}),
+        ("W8A4_perembd", Peg, (8, 4, None), {"groups": 0}),
+        ("qat", RangeQAT, (4, 8, 2), {}),
+    ],
+)
+def test_names_of_variants_ask_for_methods(
+    name: str, kind: type, bits: tuple[int, int, int | None], settings: dict[str, object]
+) -> None:
+    method = method_for(name, ratings=False)
+    assert type(method) is kind
+    assert method is not None
+    assert (method.cell.w_bits, method.cell.a_bits, method.cell.e_bits) == bits
+    assert settings.items() <= method.settings.model_dump().items()
 
-    assert of("fp32") == (32, 32, None, False, 32)
-    assert of("W4A6") == (4, 6, None, False, 6)
-    assert of("W8A8_mp12") == (8, 8, None, False, 12)
-    assert of("W6A8_peg12_permute_sharedh") == (6, 8, 12, True, 8)
-    assert of("W8A4_perembd") == (8, 4, None, True, 4)
+
+def test_a_model_of_ratings_has_wide_logits_by_search() -> None:
+    method = method_for("W8A8_mp16", ratings=True)
+    assert method is not None
+    assert method.settings.places == "x=16,h=16,y=16,P=16,C=16"
+    assert method.settings.logits == "mse"
+    assert method_for("fp32", ratings=True) is None
+    with pytest.raises(ValueError, match="no variant is called 'other'"):
+        method_for("W8A8_other", ratings=False)

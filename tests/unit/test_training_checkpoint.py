@@ -1,0 +1,120 @@
+"""Checkpoints of a running training: it goes on from its own, and refuses every other."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_deits import IMAGES, SPEC, one_sentence, quantized
+from torch import nn
+
+from suite import checkpoint
+from suite.cell import Recipe
+from suite.errors import EnvironmentProblem
+from suite.models.checkpoint import digest
+from suite.optimize import adamw
+
+
+def trained(seed: int = 0, steps: int = 2) -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = quantized(seed=seed)
+    optimizer = adamw(model, Recipe())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(IMAGES).square().sum().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    model, optimizer = trained(seed=0)
+    state = checkpoint.State(cell="me", number=2, step=7, history=[{"epoch": 0}], loss=1.5)
+    checkpoint.save(path, state, model, optimizer)
+    again, fresh = trained(seed=1, steps=0)
+    found = checkpoint.load(path, "me", again, fresh)
+    assert found == replace(state, resumed=1)
+    for net, chosen in ((model, optimizer), (again, fresh)):
+        chosen.zero_grad()
+        net(IMAGES).square().sum().backward()
+        chosen.step()
+    assert digest(again.state_dict()) == digest(model.state_dict())
+
+
+def test_no_checkpoint_is_a_new_start(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path / "none.pt", "me", *trained(steps=0)) is None
+
+
+def refuse(path: Path, words: str, cell: str = "me", model: nn.Module | None = None) -> None:
+    """Loading `path` fails with `words` in one sentence that says what to do."""
+    fresh = quantized(seed=1) if model is None else model
+    before = digest(fresh.state_dict())
+    with pytest.raises(EnvironmentProblem, match=words) as caught:
+        checkpoint.load(path, cell, fresh, adamw(fresh, Recipe()))
+    assert "--fresh" in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert one_sentence(caught)
+    assert digest(fresh.state_dict()) == before
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, checkpoint.State(cell="me"), *trained())
+    return path
+
+
+def test_a_checkpoint_of_another_cell_is_refused(stored: Path) -> None:
+    refuse(stored, "belongs to the cell me, not to you", cell="you")
+
+
+def test_a_checkpoint_of_another_model_is_refused(stored: Path) -> None:
+    refuse(
+        stored, "of another model: [0-9]+ entries differ", model=replace(SPEC, classes=7).build()
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_half_written_checkpoint_is_refused(stored: Path, share: float) -> None:
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[: int(share * len(whole))])
+    refuse(stored, "cannot be read")
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", bytes(64), pickle.dumps(Path("x"))], ids=["text", "zeros", "pickle"]
+)
+def test_a_file_that_is_no_checkpoint_is_refused(stored: Path, content: bytes) -> None:
+    stored.write_bytes(content)
+    refuse(stored, "cannot be read")
+
+
+def test_other_plain_data_is_refused(stored: Path) -> None:
+    for content in ([1, 2], {"model": {}, "optimizer": {}}, torch.ones(3)):
+        torch.save(content, stored)
+        refuse(stored, "not a training checkpoint")
+
+
+def test_a_checkpoint_of_another_version_is_refused(stored: Path) -> None:
+    """A field of the state that this version does not have."""
+    content = torch.load(stored, weights_only=True)
+    content["state"]["surprise"] = 1
+    torch.save(content, stored)
+    refuse(stored, "checkpoint")
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(stored: Path, monkeypatch: Any) -> None:
+    before = stored.read_bytes()
+
+    def half(content: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(EnvironmentProblem, match="No space left"):
+        checkpoint.save(stored, checkpoint.State(cell="me"), *trained(steps=0))
+    assert stored.read_bytes() == before
+    assert [p.name for p in stored.parent.iterdir()] == [stored.name]
