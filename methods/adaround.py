@@ -20,6 +20,9 @@ from suite.quant.adaround import Layer, reconstruct
 from suite.quant.adaround import Settings as Reconstruction
 from suite.tasks.draws import generator
 
+ROUNDED = (nn.Linear, QuantEmbedding, QuantLayerNorm)
+"""Layers whose rounding can be learned."""
+
 Originals = list[tuple[Any, Tensor]]
 """Layers with the FP32 weights that they had."""
 
@@ -29,7 +32,8 @@ class AdaRoundSettings(RangeSettings):
     each layer's reconstruction; sum_over: axis of the summed error (suite.quant.adaround).
 
     padding: whether padded tokens count in the reconstruction, as in the released code.
-    everything: round embeddings and LayerNorm gammas too, or linear layers alone.
+    everything: round embeddings and LayerNorm gammas too, or linear layers alone. MobileBERT's
+        NoNorm, whose weight and bias share a range, is always rounded to nearest.
     """
 
     weights: WeightRange = "mse_grid"
@@ -54,6 +58,7 @@ class AdaRound(RangeMethod):
     """
 
     name = "adaround"
+    version = 2
     summary = "PTQ with learned rounding of the weights"
     source = "arXiv 2109.12948, sec. 4; Up or Down? arXiv 2004.10568"
     variants = {
@@ -163,7 +168,7 @@ def _layers(model: TextModel, everything: bool) -> list[tuple[str, Any]]:
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight_slot", None), Slot)
         and module.weight_slot.quantizer is not None
-        and (everything or isinstance(module, nn.Linear))
+        and isinstance(module, ROUNDED if everything else nn.Linear)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,27 @@ class GateClosed(EnvironmentProblem):
     """The FP32 model is worse than it must be for a quantized number to mean anything."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of one cell: what it is asked to do, where, and under which id.
+
+    before: records of the cells that it needs; last: `step` follows the training, for a failure.
+    """
+
+    cell: Cell
+    method: Method
+    before: dict[str, Record]
+    store: Store
+    options: Options
+    reporter: Reporter
+    last: dict[str, Any]
+    name: str
+    run_id: str
+    started: str
+    ranks: Ranks
+    device: torch.device
+
+
 def execute(
     cell: Cell,
     method: Method,
@@ -53,89 +75,133 @@ def execute(
     """Run `cell` and write its record. `last["step"]` follows the training, for a failure."""
     from suite.runner import cell_id
 
-    started, run_id, name = now(), new_run_id(), cell_id(cell)
-    ranks = join()
+    started, ranks = now(), join()
     device = choose_device(options, ranks)
     set_threads(options, ranks)
+    # One id for all ranks: the cells that need this one look for its files by it.
+    run_id = ranks.share(new_run_id())
+    run = Run(
+        cell,
+        method,
+        before,
+        store,
+        options,
+        reporter,
+        last,
+        cell_id(cell),
+        run_id,
+        started,
+        ranks,
+        device,
+    )
     dataset = open_data(cell, options)
     check_gate(cell, before, options)
-    spec = model_spec(cell.model)
-    model, source = start_model(spec, cell, dataset.classes, _fp32_weights(before, store), options)
-    labels = labels_for(cell, method, before, dataset, store, options, device, reporter)
-    model.to(device)
-    score = _scorer(model, dataset, store, device, ranks)
+    return _run(run, dataset)
+
+
+def _run(run: Run, dataset: Dataset) -> Record:
+    """Model, labels, quantizers, training, score, audit, record."""
+    cell, method = run.cell, run.method
+    spec, fp32 = model_spec(cell.model), _fp32_weights(run.before, run.store)
+    model, source = start_model(spec, cell, dataset.classes, fp32, run.options)
+    labels = labels_for(
+        cell, method, run.before, dataset, run.store, run.options, run.device, run.reporter
+    )
+    model.to(run.device)
+    score = _scorer(model, dataset, run.store, run.device, run.ranks)
     method.place(model)
     if cell.recipe.start == "quantized":
-        source = load_whole(model, options)
-    model.to(device)
-    job = Training(
-        cell_id=name,
-        label=cell.label,
-        metric=TASKS.get(cell.task).metric,
-        seed=cell.seed,
-        recipe=cell.recipe,
-        method=method,
-        model=model,
-        dataset=dataset,
-        labels=labels,
-        device=device,
-        ranks=ranks,
-        path=store.work(name) / "state" / "checkpoint.pt",
-        minutes=options.checkpoint_minutes,
-        compiled=_compiled(cell, options, model, dataset, device, ranks),
-        calibrated=cell.recipe.start == "quantized",
-        reporter=reporter,
-        on_step=lambda state: last.update(step=[state.number, state.step]),
-    )
+        source = load_whole(model, run.options)
+    model.to(run.device)
+    job = _training(run, model, dataset, labels)
     state = train(job)
     final = score()
-    coverage = _audited(method, model, dataset, cell, device)
+    audited = _audited(method, model, dataset, cell, run.device)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    kept = tensors if method.keeps_weights else _of_quantizers(tensors)
     record = Record(
-        cell_id=name,
-        run_id=run_id,
-        cell=cell.delta(),
-        status="done",
-        started=started,
-        finished=now(),
+        **_identity(run),
         metrics=_metrics(final, state, job.metric),
         history=state.history,
         time=measure.timing(state.history),
-        memory=measure.largest(state.peaks, measure.peaks(device)),
-        execution={
-            "compile": job.compiled,
-            "precision": "fp32",
-            "threads": torch.get_num_threads(),
-            "processes": ranks.world,
-            "workers": options.workers,
-            "resumed": state.resumed,
-            "gate": options.gate,
-        },
+        memory=measure.largest(state.peaks, measure.peaks(run.device)),
+        execution=_execution(run, job, state),
         protocol={**method.protocol(), "evaluation": dataset.transform, **_labels_note(labels)},
-        audit=coverage,
+        audit=audited,
         diagnosis=method.diagnosis,
-        needs={role: record.run_id for role, record in before.items()},
         provenance={
-            **provenance(device),
+            **provenance(run.device),
             "data": dataset.digests,
             "start": source,
             "weights": digest(tensors),
         },
-        files=_files(run_id, method, final),
+        files=_files(run.run_id, method, final),
     )
-    if ranks.first:
-        save_weights(store.beside(name, run_id, "safetensors"), kept)
-        if method.tensors:
-            save_weights(store.beside(name, run_id, "outliers.safetensors"), method.tensors)
-        if final.correct is not None:
-            store.write_bitmap((name, run_id), final.correct)
-        if final.values is not None:
-            store.write_values((name, run_id), final.values)
-        store.write(record)
+    if run.ranks.first:
+        _keep(run, record, tensors, final)
         job.path.unlink(missing_ok=True)
-    ranks.wait()
+    run.ranks.wait()
     return record
+
+
+def _training(run: Run, model: nn.Module, dataset: Dataset, labels: Any) -> Training:
+    cell, options = run.cell, run.options
+    return Training(
+        cell_id=run.name,
+        label=cell.label,
+        metric=TASKS.get(cell.task).metric,
+        seed=cell.seed,
+        recipe=cell.recipe,
+        method=run.method,
+        model=model,
+        dataset=dataset,
+        labels=labels,
+        device=run.device,
+        ranks=run.ranks,
+        path=run.store.work(run.name) / "state" / "checkpoint.pt",
+        minutes=options.checkpoint_minutes,
+        compiled=_compiled(cell, options, model, dataset, run.device, run.ranks),
+        calibrated=cell.recipe.start == "quantized",
+        reporter=run.reporter,
+        on_step=lambda state: run.last.update(step=[state.number, state.step]),
+    )
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {
+        "cell_id": run.name,
+        "run_id": run.run_id,
+        "cell": run.cell.delta(),
+        "status": "done",
+        "started": run.started,
+        "finished": now(),
+        "needs": {role: record.run_id for role, record in run.before.items()},
+    }
+
+
+def _execution(run: Run, job: Training, state: State) -> dict[str, Any]:
+    return {
+        "compile": job.compiled,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+        "processes": run.ranks.world,
+        "workers": run.options.workers,
+        "resumed": state.resumed,
+        "gate": run.options.gate,
+    }
+
+
+def _keep(run: Run, record: Record, tensors: dict[str, torch.Tensor], final: Evaluation) -> None:
+    """Write what lies beside the record, then the record: it is there only when all is."""
+    store, own = run.store, (run.name, run.run_id)
+    kept = tensors if run.method.keeps_weights else _of_quantizers(tensors)
+    save_weights(store.beside(*own, "safetensors"), kept)
+    if run.method.tensors:
+        save_weights(store.beside(*own, "outliers.safetensors"), run.method.tensors)
+    if final.correct is not None:
+        store.write_bitmap(own, final.correct)
+    if final.values is not None:
+        store.write_values(own, final.values)
+    store.write(record)
 
 
 def choose_device(options: Options, ranks: Ranks) -> torch.device:

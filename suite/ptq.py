@@ -11,6 +11,7 @@ from suite.cell import Cell
 from suite.errors import UsageError
 from suite.method import Draw, Method, Settings
 from suite.models.encoder import RATING, TextModel
+from suite.models.mobilebert import QuantNoNorm
 from suite.models.slot import Slot, quantized_once, quantized_weights
 from suite.models.text_layers import TextSlot
 from suite.outliers import Diagnosis, diagnose, look
@@ -42,6 +43,8 @@ class RangeSettings(Settings):
         cell's activation bits, which the released searches are built for.
     search_axis: search a range for every group of an activation with groups, or one in all.
     clamp_ratings: clamp a quantized BERT's rating to 0..5, which FP32 is not.
+    joint_norms: let the one range of a NoNorm's weight and bias (MobileBERT) cover both, not the
+        bias alone.
     """
 
     weights: WeightRange = "mse_golden"
@@ -56,6 +59,7 @@ class RangeSettings(Settings):
     stale_shift: bool = True
     search_axis: bool = False
     clamp_ratings: bool = True
+    joint_norms: bool = False
 
 
 CORRECTED: dict[str, Any] = {
@@ -64,6 +68,7 @@ CORRECTED: dict[str, Any] = {
     "stale_shift": False,
     "search_axis": True,
     "clamp_ratings": False,
+    "joint_norms": True,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {},
@@ -223,8 +228,14 @@ class RangeMethod(Method):
 
     @torch.no_grad()
     def _set_weights(self, model: nn.Module) -> None:
-        for _, weight, quantizer in quantized_weights(model):
-            quantizer.initialise(weight)
+        for name, weight, quantizer in quantized_weights(model):
+            bias = _bias_of_the_same_range(model.get_submodule(name))
+            if bias is not None and self.settings.joint_norms:
+                quantizer.initialise(torch.stack([weight, bias], dim=1))
+            else:
+                quantizer.initialise(weight)
+                if bias is not None:  # its range is left (P2 code: quantized_mobilebert.py:58-72)
+                    quantizer.initialise(bias)
             self._settle(quantizer)
 
     @torch.no_grad()
@@ -269,6 +280,11 @@ class RangeMethod(Method):
             "ratings": "clamped to 0..5 when quantized" if s.clamp_ratings else "not clamped",
             "biases": "fp32",
         }
+
+
+def _bias_of_the_same_range(layer: nn.Module) -> torch.Tensor | None:
+    """The bias of a NoNorm that passes through its weight's quantizer."""
+    return layer.bias if isinstance(layer, QuantNoNorm) and layer.bias_slot is None else None
 
 
 def quantizers(model: nn.Module, kind: str = "") -> list[AffineQuantizer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from suite.cell import Cell
@@ -23,7 +24,7 @@ def run_cells(choice: Choice, options: Options) -> int:
     code = 0
     for cell in cells:
         try:
-            with Reporter() as reporter:
+            with Reporter(quiet=_follows()) as reporter:
                 done.append(obtain(cell, options, reporter))
         except (Interrupted, UsageError):
             raise
@@ -40,7 +41,7 @@ def run_cells(choice: Choice, options: Options) -> int:
 def prepare_cells(choice: Choice, options: Options) -> None:
     """Make what the selected cells need, and nothing more."""
     for cell in _chosen(choice):
-        with Reporter() as reporter:
+        with Reporter(quiet=_follows()) as reporter:
             prepare_one(cell, options, reporter)
 
 
@@ -68,6 +69,11 @@ def prepare_one(cell: Cell, options: Options, reporter: Reporter) -> None:
     )
     if labels is not None:
         print(f"{cell.label}: soft labels in {labels.path}")
+
+
+def _follows() -> bool:
+    """Whether another process of this run is the one that speaks."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _chosen(choice: Choice) -> tuple[Cell, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Method = Literal["grid", "golden_section"]
 
 
-class RangeSearch:
+class RangeSearch(ABC):
     """Searches a threshold, or half-width and shift, that minimise a loss.
 
     One dimension where the quantizer is symmetric or no value of the first batch is negative:
@@ -88,8 +89,9 @@ class RangeSearch:
             return lo.reshape(()), hi.reshape(())
         return lo[index], hi[index]
 
+    @abstractmethod
     def _loss(self, rows: Tensor, x: Tensor, form: Form, tries: int) -> RangeLoss:
-        raise NotImplementedError
+        """The loss of many ranges at once."""
 
     def _tries(self, flat: bool) -> int:
         """About how many candidates the search asks for."""

@@ -8,13 +8,10 @@ import lzma
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from suite.errors import EnvironmentProblem, Missing
 from suite.tasks.base import DataOptions, Dataset
-
-if TYPE_CHECKING:
-    pass
 
 SHIPPED = Path(__file__).parent / "data" / "fashion"
 VARIABLE = "LOWBIT_FASHION"

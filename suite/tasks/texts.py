@@ -21,7 +21,7 @@ TOO_LONG = ("truncate", "refuse")
 
 
 def read_texts(path: Path) -> list[str]:
-    """The lines of a UTF-8 file that are not blank; raises when there is none or not readable."""
+    """The lines of a UTF-8 file that are not blank; raises when it is not readable or has none."""
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -38,9 +38,15 @@ def read_texts(path: Path) -> list[str]:
             "with iconv -t utf-8."
         ) from None
     texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise EnvironmentProblem(f"{path} holds no texts; it needs one text a line, 2 or more.")
+    check_count(texts, str(path))
     return texts
+
+
+def check_count(texts: Sequence[str], source: str) -> None:
+    """Raise EnvironmentProblem for fewer than two texts, of which none has a neighbour."""
+    if len(texts) < 2:
+        found = "one text alone" if texts else "no texts"
+        raise EnvironmentProblem(f"{source} holds {found}; it needs one text a line, 2 or more.")
 
 
 class Texts:
@@ -57,8 +63,7 @@ class Texts:
     ) -> None:
         if too_long not in TOO_LONG:
             raise UsageError(f"Too long texts can't be {too_long!r}; valid: {', '.join(TOO_LONG)}.")
-        if not texts:
-            raise EnvironmentProblem(f"{source} holds no texts; agreement needs 2 or more.")
+        check_count(texts, source)
         self.texts = texts
         self.encoder = encoder
         self.encoded = encoder.encode(texts)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.integration.conftest import ENVIRONMENT
+from tests.integration.conftest import BRIEF, ENVIRONMENT
 
 
 def trained(processes: int, method: str, variant: str, folder: Path) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def trained(processes: int, method: str, variant: str, folder: Path) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("method", "variant", "tolerance"), [("lsq", "", 2e-4), ("variation", "corrected", 2e-3)]
+    ("method", "variant", "tolerance"), [("lsq", "", 2e-4), ("variation", "corrected", 5e-3)]
 )
 def test_all_ranks_end_with_one_processs_parameters(
     method: str, variant: str, tolerance: float, tmp_path: Path
@@ -49,6 +49,25 @@ def test_all_ranks_end_with_one_processs_parameters(
         assert np.mean(np.abs(np.subtract(value, first[name]))) < tolerance, name
     assert abs(one["metrics"]["top1"] - two["metrics"]["top1"]) < 1.0
     assert len(two["correct"]) == 10_000
+
+
+def test_a_distilled_cell_and_what_it_needs_run_in_two_processes(tmp_path: Path) -> None:
+    """FP32 model, soft labels and the cell itself through the README's torchrun line."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = ["-m", "suite", "run", "--method=variation", "--bits=2", *BRIEF]
+    done = subprocess.run(
+        [sys.executable, *launcher, *words, "--results", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("records/*/*.json"))]
+    assert [r["cell"]["method"] for r in records] == ["fp32", "variation"]
+    assert records[1]["needs"]["fp32"] == records[0]["run_id"]
+    assert records[1]["execution"]["processes"] == 2
+    assert done.stdout.count("| variation-released/deit_pico/fashion/w2a2/s0 |") == 1
 
 
 def test_the_released_order_leaves_ranks_with_scales_of_their_own(tmp_path: Path) -> None:

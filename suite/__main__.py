@@ -1,0 +1,5 @@
+"""`python -m suite` is `lowbit`."""
+
+from suite.cli import main
+
+main()
