@@ -128,23 +128,19 @@ class _BinPenalty(torch.autograd.Function):
         gain = (slope + mean_slope).to(weight.dtype).index_select(0, bins.index)
         shift = (slope * bins.means).to(weight.dtype).index_select(0, bins.index)
         d_residual = gain.mul_(bins.residual).sub_(shift)
-        ctx.save_for_backward(weight, step, d_residual)
-        ctx.plain = (low, high, bits is not None)
+        # The upstream gradient is one number, so all gradients can be made here but for it.
+        d_weight = through(d_residual, bins.v, low, high)
+        d_bits = None if bits is None else bits_gradient(d_residual * step, bins.v, low, high)
+        # In range the step cancels; a clipped weight moves with its limit, which is its code.
+        d_step = torch.dot(d_residual.sub_(d_weight), bins.q)
+        ctx.save_for_backward(d_weight.view_as(weight), d_step, d_bits)
         return (distance + bins.variances.sum()).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        weight, step, slope = ctx.saved_tensors
-        low, high, trains_bits = ctx.plain
-        slope = (slope * grads[0]).view_as(weight)
-        v = weight / step
-        d_weight = through(slope, v, low, high)
-        # In range the step cancels; a clipped weight moves with its limit.
-        d_step = torch.dot((slope - d_weight).flatten(), v.clamp(low, high).flatten())
-        d_bits = None
-        if trains_bits:
-            d_bits = bits_gradient(slope * step, v, low, high).reshape(1)
-        return d_weight, d_step, d_bits, None, None, None, None
+        d_weight, d_step, d_bits = ctx.saved_tensors
+        d_bits = None if d_bits is None else (d_bits * grads[0]).reshape(1)
+        return d_weight * grads[0], d_step * grads[0], d_bits, None, None, None, None
 
 
 def rows(weight: Tensor, grid: Grid, *, vanish: bool) -> dict[str, float]:
