@@ -17,7 +17,7 @@ from suite.tasks.embeddings import pooled
 from suite.tasks.texts import Texts
 
 BATCH = 64
-SHOWN = 1000
+SHOWN = 500
 """Texts that are embedded and compared, spread evenly over the file; calibration draws from all."""
 
 
