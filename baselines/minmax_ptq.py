@@ -6,7 +6,8 @@ from typing import Any
 
 from suite.models.encoder import TextModel
 from suite.models.slot import Slot
-from suite.ptq import FULL, RangeMethod, RangeSettings
+from suite.ptq import RangeMethod
+from suite.ptq_settings import FULL, RangeSettings
 
 
 class MinMaxSettings(RangeSettings):

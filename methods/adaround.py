@@ -15,7 +15,8 @@ from suite.method import Draw
 from suite.models.encoder import TextModel
 from suite.models.slot import Slot
 from suite.models.text_layers import QuantEmbedding, QuantLayerNorm, TextSlot
-from suite.ptq import VARIANTS, RangeMethod, RangeSettings, WeightRange, drawn
+from suite.ptq import RangeMethod, drawn
+from suite.ptq_settings import VARIANTS, RangeSettings, WeightRange
 from suite.quant.adaround import Layer, reconstruct
 from suite.quant.adaround import Settings as Reconstruction
 from suite.tasks.draws import generator

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from suite.ptq import RangeMethod, RangeSettings
+from suite.ptq import RangeMethod
+from suite.ptq_settings import RangeSettings
 
 
 class MixedSettings(RangeSettings):

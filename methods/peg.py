@@ -12,7 +12,8 @@ from suite.method import Draw
 from suite.models.encoder import TextModel
 from suite.models.slot import Slot
 from suite.models.text_layers import TextSlot
-from suite.ptq import FULL, VARIANTS, RangeMethod, RangeSettings, drawn
+from suite.ptq import RangeMethod, drawn
+from suite.ptq_settings import FULL, VARIANTS, RangeSettings
 from suite.quant.affine import AffineQuantizer
 from suite.quant.groups import Collect, Groups, collecting, share
 

@@ -69,6 +69,8 @@ VIEWS: frozenset[Callable[..., Any]] = frozenset(
 ) | {
     Tensor.T.__get__,  # type: ignore[attr-defined]
     Tensor.mT.__get__,  # type: ignore[attr-defined]
+    Tensor.tanh,
+    torch.tanh,
     F.dropout,
     torch.dropout,
     torch.cat,
@@ -163,6 +165,8 @@ class _Watch(TorchFunctionMode):
             return out
         if func in PRODUCTS:
             self._check(func, args, kwargs or {})
+        elif func is F.embedding and (source := self._source(args[1])):
+            self._mark(out, source)
         elif func in VIEWS and (source := self._source(_first(args, kwargs or {}))):
             for part in out if isinstance(out, Sequence) else [out]:
                 self._mark(part, source)

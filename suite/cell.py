@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from suite.errors import UsageError
 
 SCHEMA = 1
 """Version of the identity; part of every cell id."""
+
+LONGEST_STEM = 150
+"""Characters of a cell id before its seed: file systems take 255 in a name."""
 
 
 class _Frozen(BaseModel):
@@ -134,7 +138,8 @@ class Cell(_Frozen):
         text = f"{SCHEMA}:{method_version}:{self.to_json()}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         stem = "-".join([self.method, self.variant, self.model, self.task, self.bits])
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem.replace("--", "-"))
+        plain = string.ascii_letters + string.digits + "-_"
+        safe = "".join(c if c in plain else "_" for c in stem.replace("--", "-"))[:LONGEST_STEM]
         return f"{safe}-s{self.seed}-{digest}"
 
 

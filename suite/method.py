@@ -146,6 +146,10 @@ class Method:
         """
         self.calibrate(model, draw.batch(self.calibration_split), rank)
 
+    def adopt(self, model: nn.Module, draw: Draw) -> None:
+        """Set what belongs to a calibrated model but not to its tensors; `initialise` is not
+        called for a model that comes from a checkpoint."""
+
     def calibrate(self, model: nn.Module, inputs: Any, rank: int = 0) -> None:
         """Set initial scales from the weights and from one batch of model inputs."""
 

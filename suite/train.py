@@ -100,6 +100,8 @@ def train(job: Training) -> State:
 def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.Module]:
     """Restore or calibrate, then wrap: scales must be equal on all ranks before averaging."""
     state = checkpoint.load(job.path, job.cell_id, job.model, optimizer)
+    if state is not None or job.calibrated:
+        job.method.adopt(job.model, Calibration(job))
     if state is not None:
         job.reporter.say(f"{job.label}: goes on at pass {state.number + 1}, step {state.step}")
         return state, wrap(job.model, job.ranks, job.device)

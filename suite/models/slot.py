@@ -85,17 +85,30 @@ def quantized_once(model: nn.Module) -> Iterator[None]:
     """
     held = []
     for module in list(model.modules()):
-        slot = getattr(module, "weight_slot", None)
-        if isinstance(slot, Slot) and slot.quantizer is not None:
-            held.append((module, slot, slot.quantizer, module.weight.data))
+        filled = [(p, s) for p, s in _in_slots(module) if s.quantizer is not None]
+        for parameter, slot in filled:
+            held.append((parameter, slot, slot.quantizer, parameter.data))
             with torch.no_grad():
-                module.weight.data = slot.quantizer(module.weight)
+                parameter.data = slot.quantizer(parameter)
+        for _, slot in filled:
             slot.quantizer = None
     try:
         yield
     finally:
-        for module, slot, quantizer, weight in held:
-            slot.quantizer, module.weight.data = quantizer, weight
+        for parameter, slot, quantizer, data in reversed(held):
+            parameter.data = data
+            slot.quantizer = quantizer or slot.quantizer
+
+
+def _in_slots(module: Any) -> list[tuple[nn.Parameter, Slot]]:
+    """Parameters of one layer that pass through slots, a NoNorm's bias among them."""
+    weight = getattr(module, "weight_slot", None)
+    if not isinstance(weight, Slot):
+        return []
+    found = [(module.weight, weight)]
+    if hasattr(module, "bias_slot"):
+        found.append((module.bias, module.bias_slot or weight))
+    return found
 
 
 def quantized_weights(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:

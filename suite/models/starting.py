@@ -68,12 +68,12 @@ def _text(
     recipe = cell.recipe
     seed = cell.seed if recipe.fp32_seed is None else recipe.fp32_seed
     if recipe.start == "pretrained":
-        model = spec.build(max(classes, 1), weights=options.weights, seed=seed)
+        model = spec.build(classes, weights=options.weights, seed=seed)
         source = options.weights.name if options.weights else str(spec.location())
         origin: Origin = {"start": recipe.start, "source": Path(source).name}
         origin["digest"] = digest(dict(model.state_dict()))
     else:
-        model = spec.skeleton(classes, seed=seed)
+        model = spec.skeleton(max(classes, 1), seed=seed)
         origin = {"start": recipe.start, "seed": seed}
     if recipe.start == "fp32":
         state = _stored(fp32)

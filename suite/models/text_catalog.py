@@ -52,7 +52,7 @@ class TextModelSpec:
         if weights is not None and not weights.is_dir():
             return self._from_file(classes, weights, seed, options)
         if weights is None and not (self.source or self.package):
-            return self.skeleton(classes, seed=seed, **options)
+            return self.skeleton(max(classes, 1), seed=seed, **options)
         return load_model(weights or self.location(), classes, seed=seed, **options)
 
     def skeleton(self, classes: int, *, seed: int = 0, **options: Any) -> TextModel:
@@ -101,7 +101,7 @@ class TextModelSpec:
         from suite.models.checkpoint import load_fp, read_tensors
 
         state = read_tensors(weights)
-        model = self.skeleton(classes, seed=seed, **options)
+        model = self.skeleton(max(classes, 1), seed=seed, **options)
         load_fp(model, state, source=str(weights))
         return model
 

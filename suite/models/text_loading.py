@@ -41,6 +41,7 @@ def load_model(source: str | Path, classes: int, *, seed: int = 0, **options: An
 
     config = load_config(source)
     check_family(config.model_type)
+    classes = classes or config.num_labels
     loaded, report = _drawn(
         seed,
         lambda: _fetched(

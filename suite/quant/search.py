@@ -102,7 +102,7 @@ class RangeSearch(ABC):
         """Values that share a range as rows, and the row of each index of the axis."""
         if target.axis is None or self.ignore_axis:
             return x.reshape(1, -1), None
-        rows = x.movedim(target.axis, 0).flatten(1)
+        rows = x.movedim(target.axis, 0).reshape(x.shape[target.axis], -1)
         if target.groups is None:
             return rows, torch.arange(len(rows), device=x.device)
         index = target.groups.index(len(rows), x.device)

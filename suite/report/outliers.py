@@ -59,7 +59,9 @@ def _figure(record: Record, ranges: dict[str, np.ndarray]) -> Figure:
     ratios, damage = bottom.subplots(1, 2)
     _ratios(ratios, record.diagnosis["places"])
     _damage(damage, record.diagnosis["damage"])
-    figure.suptitle(f"{record.cell['model']}, {record.cell['task']}: {record.cell['method']}")
+    figure.suptitle(
+        f"{Path(record.cell['model']).name}, {record.cell['task']}: {record.cell['method']}"
+    )
     return figure
 
 

@@ -25,7 +25,8 @@ from suite.quant.affine import AffineQuantizer
 from suite.quant.ranges import estimator
 
 E_KEYS = 1053
-GROUPS, LEARNED = "ptq E tiny BERT, groups", "ptq E tiny BERT, learned ranges"
+PLAIN = "ptq E tiny BERT"
+MIXED, GROUPS, LEARNED = (f"{PLAIN}, {rest}" for rest in ("mixed", "groups", "learned ranges"))
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +109,7 @@ def test_groups_at_other_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("once")
 def test_places_without_bits_of_their_own_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MixedPrecision, "_overrides", lambda self, model: {})
-    broken = failed(certify(GOLDEN))
-    assert broken == {"E/n3/W8A8_mp16"}
+    assert failed(certify(GOLDEN, MIXED)) == {"E/n3/W8A8_mp16"}
 
 
 @pytest.mark.usefixtures("once")
@@ -136,7 +136,7 @@ def test_words_at_the_bits_of_other_weights_are_noticed(monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("once")
 def test_logits_quantized_like_any_activation_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RangeMethod, "range_of", lambda self, slot: estimator("current_minmax"))
-    assert failed(certify(GOLDEN)) == {"E/n3/W8A8_MSElogits"}
+    assert failed(certify(GOLDEN, PLAIN)) == {"E/n3/W8A8_MSElogits"}
 
 
 @pytest.mark.usefixtures("once")
@@ -151,7 +151,7 @@ def test_activations_calibrated_with_fp32_weights_are_noticed(
             found(self, model, draw)
 
     monkeypatch.setattr(RangeMethod, "find_activations", find)
-    assert {"E/n3/W8A8", "E/n3/W8A8_bs1"} <= failed(certify(GOLDEN))
+    assert {"E/n3/W8A8", "E/n3/W8A8_bs1"} <= failed(certify(GOLDEN, PLAIN))
 
 
 def test_a_file_without_weight_ranges_is_replayed_with_our_own(tmp_path: Path) -> None:

@@ -68,8 +68,9 @@ def test_killed_twice_and_resumed_is_bit_identical(
     cell = cell_of(method)
     undisturbed = finish(cell, smoke)
     steps = random.Random(os.urandom(8))
+    # Both die after a step that was saved, so that each continuation counts.
     first = steps.randint(2, 2 * STEPS - 2)
-    second = steps.randint(1, 2 * STEPS - first)
+    second = steps.randint(2, 2 * STEPS - first)
     print(f"killed in step {first}, then in step {second} after resuming")
     for step in (first, second):
         assert killed_at(cell, results, step) == -9
