@@ -129,7 +129,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
 
 def test_the_output_is_shown() -> None:
     section = README.split("## What the output means")[1].split("\n## ")[0]
-    assert re.search(r"^\|.*\btop-1\b.*\|$", section, re.MULTILINE)
+    assert re.search(r"^\|.*\btop1\b.*\|$", section, re.MULTILINE)
 
 
 # Links and paths
