@@ -47,7 +47,8 @@ def test_all_ranks_end_with_one_processs_parameters(
     (alone,) = one["ranks"]
     for name, value in alone.items():
         assert np.mean(np.abs(np.subtract(value, first[name]))) < tolerance, name
-    assert abs(one["metrics"]["top1"] - two["metrics"]["top1"]) < 1.0
+    # After four steps the model is at a fifth of the images, and a step moves it by whole points.
+    assert abs(one["metrics"]["top1"] - two["metrics"]["top1"]) < 3.0
     assert len(two["correct"]) == 10_000
 
 
