@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
 
 from suite.method import Draw
 from suite.models.encoder import TextModel
-from suite.models.slot import Slot
+from suite.models.slot import Slot, without
 from suite.models.text_layers import TextSlot
 from suite.ptq import RangeMethod, drawn
 from suite.ptq_settings import FULL, VARIANTS, RangeSettings
@@ -123,8 +122,7 @@ class Peg(RangeMethod):
         held = {slot: slot.quantizer for slot in self._grouped}
         return {slot.place.name: q.groups for slot, q in held.items() if q is not None}
 
-    @contextmanager
-    def _only_collecting(self, model: TextModel) -> Iterator[None]:
+    def _only_collecting(self, model: TextModel) -> AbstractContextManager[None]:
         """Without quantized weights, and without other quantized activations unless released."""
         released = self.settings.collect_quantized
         out = [
@@ -132,14 +130,7 @@ class Peg(RangeMethod):
             for slot in model.places.values()
             if slot.kind == "weight" or not (released or slot in self._grouped)
         ]
-        held = [(slot, slot.quantizer) for slot in out]
-        for slot in out:
-            slot.quantizer = None
-        try:
-            yield
-        finally:
-            for slot, quantizer in held:
-                slot.quantizer = quantizer
+        return without(out)
 
     def _share(self, groups: dict[str, Groups]) -> None:
         """Order every grouped place of a layer by the ranges of its FFN output."""

@@ -5,8 +5,6 @@ This is what explains why per-tensor W8A8 fails and what groups or 16 bits repai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from suite.models.encoder import TextModel
-from suite.models.slot import quantized_once
+from suite.models.slot import quantized_once, without
 from suite.models.text_layers import TextSlot
 
 SIGMAS = 6
@@ -69,19 +67,6 @@ def _damaged(
             with without([s for s in activations if letter in s.place.words]):
                 found.damage[letter] = _error(model.encode(inputs)[mask], fp32[mask])
     return found
-
-
-@contextmanager
-def without(slots: list[TextSlot]) -> Iterator[None]:
-    """Leave the slots in FP32 for a while."""
-    held = [(slot, slot.quantizer) for slot in slots]
-    for slot in slots:
-        slot.quantizer = None
-    try:
-        yield
-    finally:
-        for slot, quantizer in held:
-            slot.quantizer = quantizer
 
 
 def _watched(

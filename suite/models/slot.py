@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ class Slot(nn.Module):
     heads, head_axis: number of attention heads and the axis they lie on (None: no heads). For
         a 2-D weight the heads are contiguous slices of that axis.
     edge: belongs to the first or last layer, which the papers keep at 8 bits.
+    channel_shape: shape of a scale with one entry a channel, broadcast against the tensor: output
+        channels of a weight, input channels of an activation (empty: not known).
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Slot(nn.Module):
         heads: int | None = None,
         head_axis: int | None = None,
         edge: bool = False,
+        channel_shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.role = role
@@ -40,6 +43,7 @@ class Slot(nn.Module):
         self.heads = heads
         self.head_axis = head_axis
         self.edge = edge
+        self.channel_shape = channel_shape
         self.quantizer: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,6 +78,19 @@ class QuantConv2d(nn.Conv2d):
 def slots(model: nn.Module) -> dict[str, Slot]:
     """Every slot of `model` by its dotted name, in the order of registration."""
     return {name: m for name, m in model.named_modules() if isinstance(m, Slot)}
+
+
+@contextmanager
+def without(chosen: Iterable[Slot]) -> Iterator[None]:
+    """Leave the slots in FP32 for a while."""
+    held = [(slot, slot.quantizer) for slot in chosen]
+    for slot, _ in held:
+        slot.quantizer = None
+    try:
+        yield
+    finally:
+        for slot, quantizer in held:
+            slot.quantizer = quantizer
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from suite.certify.ptq_bert import method_for
 from suite.method import Draw
 from suite.models import bert
 from suite.models.encoder import TextModel
-from suite.outliers import without
+from suite.models.slot import without
 from suite.ptq import RangeMethod
 from suite.quant.affine import AffineQuantizer
 from suite.quant.ranges import estimator
