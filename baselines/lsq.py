@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from suite.method import Method, Settings
+from suite.models.modules import roles_of
 from suite.models.slot import Slot
 from suite.quant.calibration import calibrate
 from suite.quant.uniform import UniformQuantizer
@@ -17,10 +18,12 @@ class LSQSettings(Settings):
     """distill: train on a teacher's soft labels instead of the class labels (LSQ + KD).
 
     edge_bits: bit-width of the first and the last layer.
+    leave_out: modules (`attention`, `mlp`) or roles kept in FP32, comma-separated.
     """
 
     distill: bool = False
     edge_bits: int = Field(default=8, ge=2, le=8)
+    leave_out: str = ""
 
 
 class LSQ(Method):
@@ -40,7 +43,13 @@ class LSQ(Method):
     def soft_labels(self) -> bool:
         return bool(self.settings.distill)
 
-    def quantizer(self, slot: Slot) -> nn.Module:
+    def _check_bits(self) -> None:
+        super()._check_bits()
+        self._left_out = roles_of(self.settings.leave_out)
+
+    def quantizer(self, slot: Slot) -> nn.Module | None:
+        if slot.role in self._left_out:
+            return None
         bits = self.cell.w_bits if slot.kind == "weight" else self.cell.a_bits
         return UniformQuantizer(
             self.settings.edge_bits if slot.edge else bits,
@@ -61,6 +70,7 @@ class LSQ(Method):
             "attn_probs": "unsigned",
             "scale_init": "2*mean|v|/sqrt(Qp)",
             "distillation": "soft labels" if self.settings.distill else "none",
+            **({"left_out": self.settings.leave_out} if self.settings.leave_out else {}),
         }
 
 

@@ -8,11 +8,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from suite.method import Method, Progress, Settings
+from suite.models.modules import roles_of
 from suite.models.slot import Slot
 from suite.quant.bank import StepBank
 from suite.quant.binary import BinaryActivation, BinaryWeight
 from suite.quant.bins import bin_weight, model_bin_penalty
 from suite.quant.calibration import calibrate, head_shape, neglect_weights
+from suite.quant.tracking import Oscillations
 from suite.quant.uniform import UniformQuantizer
 
 PER_HEAD = ("query", "key", "value", "attn_probs", "attn_output")
@@ -36,6 +38,9 @@ class VariationSettings(Settings):
     wraps_first: set scales on the first rank only, after wrapping (code) or before.
     train_bits: let the optimizer move the bit-widths (code: --mixpre).
     edge_bits: bit-width of the first and the last layer.
+    leave_out: modules (`attention`, `mlp`) or roles kept in FP32, comma-separated: P1's
+        sensitivity study.
+    oscillation: follow how often weights jump back and forth, for the record alone.
     """
 
     module_dependent: bool = True
@@ -50,6 +55,8 @@ class VariationSettings(Settings):
     wraps_first: bool = True
     train_bits: bool = False
     edge_bits: int = Field(default=8, ge=2, le=8)
+    leave_out: str = ""
+    oscillation: bool = False
 
 
 CORRECTED = {
@@ -75,6 +82,7 @@ class Variation(Method):
     bits = range(1, 9)
     variants = {"released": {}, "corrected": CORRECTED, "paper": {**CORRECTED, "bin_norm": "l2"}}
     Settings = VariationSettings
+    _oscillations: Oscillations | None = None
 
     def _check_bits(self) -> None:
         super()._check_bits()
@@ -90,6 +98,9 @@ class Variation(Method):
             raise self.refuse("module_dependent=false needs quantizer 'uniform'")
         if self.settings.train_bits and self.settings.quantizer == "uniform":
             raise self.refuse("train_bits needs quantizer 'bank'")
+        if self.settings.oscillation and self.cell.w_bits == 1:
+            raise self.refuse("oscillation is counted in codes, which need 2 bits or more")
+        self._left_out = roles_of(self.settings.leave_out)
 
     @property
     def soft_labels(self) -> bool:
@@ -103,7 +114,16 @@ class Variation(Method):
     def calibrates_before_wrapping(self) -> bool:
         return not self.settings.wraps_first
 
-    def quantizer(self, slot: Slot) -> nn.Module:
+    def place(self, model: nn.Module) -> None:
+        super().place(model)
+        if self.settings.oscillation:
+            self._oscillations = Oscillations(model)
+            # In the model, so that its checkpoints hold it.
+            model.add_module("oscillations", self._oscillations)
+
+    def quantizer(self, slot: Slot) -> nn.Module | None:
+        if slot.role in self._left_out:
+            return None
         bits = self.cell.w_bits if slot.kind == "weight" else self.cell.a_bits
         bits = self.settings.edge_bits if slot.edge else bits
         if bits == 1:
@@ -152,6 +172,16 @@ class Variation(Method):
             neglect_weights(model)
             calibrate(model, images, weights=False)
 
+    def objective(self, net: nn.Module, inputs: Any, targets: Tensor, progress: Progress) -> Tensor:
+        if self._oscillations is not None:
+            self._oscillations.update()
+        return super().objective(net, inputs, targets, progress)
+
+    @property
+    def diagnosis(self) -> dict[str, Any]:
+        found = self._oscillations
+        return {} if found is None else {"oscillation": found.figures()}
+
     def penalty(self, model: nn.Module, progress: Progress) -> Tensor | None:
         """OBR (P1, section on the bin regulariser), weighted by its cosine schedule."""
         if not self.settings.regularise:
@@ -176,6 +206,7 @@ class Variation(Method):
             "calibration_split": s.calibration,
             "distillation": "multi-crop soft labels" if s.distill else "none",
             "bin_regulariser": f"{s.bins} bins, {s.bin_norm}" if s.regularise else "none",
+            **({"left_out": s.leave_out} if s.leave_out else {}),
         }
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from statistics import mean, median, stdev
+from statistics import mean, median
 
 from suite.cell import Cell
 from suite.markdown import table
 from suite.registry import TASKS
 from suite.results import Record
-
-CONFIDENCE = 0.95
+from suite.statistics import over_seeds as paired_over_seeds
+from suite.statistics import t_interval
 
 UNTOLD = ("loss", "samples", "texts")
 """Metrics that do not say how good a model is."""
@@ -26,7 +25,7 @@ def over_seeds(records: Sequence[Record]) -> list[str]:
     for name, runs in _configurations(records).items():
         for metric in _told(next(iter(runs.values()))) if len(runs) > 1 else ():
             values = [record.metrics[metric] for record in runs.values()]
-            shown = (mean(values), *interval(values), median(values), min(values), max(values))
+            shown = (mean(values), *t_interval(values), median(values), min(values), max(values))
             digits = _digits(next(iter(runs.values())))
             m, low, high, *rest = (f"{value:.{digits}f}" for value in shown)
             rows.append([name, metric, str(len(values)), m, f"{low} to {high}", *rest])
@@ -50,34 +49,29 @@ def paired(records: Sequence[Record]) -> list[str]:
     firsts: dict[str, tuple[str, Runs]] = {}
     for two, second in _configurations(records).items():
         one, first = firsts.setdefault(_place(two), (two, second))
-        seeds = sorted(first.keys() & second.keys())
-        if one == two or len(seeds) < 2:
+        any_run = next(iter(first.values()))
+        metric, digits = TASKS.get(cell_of(any_run).task).metric, _digits(any_run)
+        ours, theirs = _values(first, metric), _values(second, metric)
+        test = None if one == two else paired_over_seeds(ours, theirs)
+        if test is None:
             continue
-        metric = TASKS.get(cell_of(first[seeds[0]]).task).metric
-        differences = [first[s].metrics[metric] - second[s].metrics[metric] for s in seeds]
-        digits = _digits(first[seeds[0]])
-        low, high = interval(differences)
-        verdict = "undecided" if low <= 0 <= high else "higher" if low > 0 else "lower"
         rows.append(
             [
                 one,
                 two,
-                str(len(seeds)),
-                f"{mean(differences):+.{digits}f}",
-                f"{low:+.{digits}f} to {high:+.{digits}f}",
-                verdict,
+                str(test.n),
+                f"{test.difference:+.{digits}f}",
+                f"{test.low:+.{digits}f} to {test.high:+.{digits}f}",
+                test.verdict,
             ]
         )
     header = ("first", "second", "seeds", "first - second", "95 % interval", "first is")
     return [table(header, rows, words=2)] if rows else []
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Two-sided t-interval of the mean at 95 %; needs two values."""
-    from scipy.stats import t
-
-    half = t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
+def _values(runs: Runs, metric: str) -> dict[int, float]:
+    """A metric of every seed that has it."""
+    return {seed: run.metrics[metric] for seed, run in runs.items() if metric in run.metrics}
 
 
 def glue(records: Sequence[Record]) -> list[str]:

@@ -87,6 +87,12 @@ VIEWS: frozenset[Callable[..., Any]] = frozenset(
 
 SAMPLE = 50_000
 
+MANY = 8
+"""From so many groups on they are short, and sorted together."""
+
+TOLERANCE = 1e-6
+"""Share of a group's largest value within which two values are one level."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -188,7 +194,7 @@ class _Watch(TorchFunctionMode):
             self.found.full_precision.append(name)
             return
         rows = quantizer.per_group(out)
-        levels = max(distinct(row) for row in rows)
+        levels = most_levels(rows)
         bits = int(quantizer.bits)
         before = self.found.places.get(name)
         place = Place(bits, levels, bool((out < 0).any()), len(rows))
@@ -221,7 +227,16 @@ def _operands(places: tuple[Where, ...], args: Any, kwargs: Any) -> list[Tensor]
     return [part for part in flat if isinstance(part, Tensor)]
 
 
-def distinct(values: Tensor, tolerance: float = 1e-6) -> int:
+def most_levels(rows: Tensor) -> int:
+    """The most distinct values that a row of `rows` [groups, elements] has."""
+    if len(rows) < MANY:
+        return max(distinct(row) for row in rows)
+    ordered = rows.sort(dim=1).values
+    gap = TOLERANCE * rows.abs().amax(dim=1, keepdim=True)
+    return 1 + int((ordered.diff(dim=1) > gap).sum(dim=1).max())
+
+
+def distinct(values: Tensor, tolerance: float = TOLERANCE) -> int:
     """Distinct values of a flat tensor; values nearer than `tolerance` of the largest are one.
 
     Some quantizers compute a level in more than one way, so that it comes with two last bits.

@@ -32,6 +32,9 @@ class Recipe(_Frozen):
     fp32_recipe: name of that FP32 cell's recipe; its cell is a prerequisite of this one.
     epochs: nominal epochs; one pass with `crops` crops an image counts as `crops` epochs.
     batch_size: crops a step over all processes together.
+    before: names of the recipes of further cells that this one rests on, by what they are to it.
+    optimizer: who moves the parameters; weight_decay, betas: its own.
+    quantizer_lr: learning rate of the quantizers' own parameters (None: that of the weights).
     lr_per: whether the cosine moves at every `step` or every `epoch` (as the P1 code does).
     max_steps: stop every pass after this many steps (0: no limit); for trying a path out.
     calibration_images, calibration_batches: samples of one calibration batch, and batches.
@@ -41,6 +44,7 @@ class Recipe(_Frozen):
     dropout: rate of all dropouts in training (None: the model's own).
     fp32_seed: seed of the FP32 cell (None: this cell's); the seed of a cell that only calibrates
         is a calibration draw.
+    augment: train on a file of augmented texts instead, where the task's folder has one.
     teacher: who makes the soft labels: `fp32`, or `archive` for imported ones.
     label_crops: crops stored an image in the soft labels.
     crop_scale: smallest and largest share of the image area that a training crop covers.
@@ -50,6 +54,7 @@ class Recipe(_Frozen):
 
     start: Literal["scratch", "pretrained", "fp32", "quantized"] = "fp32"
     fp32_recipe: str = ""
+    before: dict[str, str] = {}
     epochs: int = Field(default=0, ge=0)
     batch_size: int = Field(default=64, ge=1)
     crops: int = Field(default=1, ge=1)
@@ -59,6 +64,8 @@ class Recipe(_Frozen):
     lr_per: Literal["step", "epoch"] = "epoch"
     weight_decay: float = Field(default=1e-4, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
+    optimizer: Literal["adamw", "lamb", "bertadam"] = "adamw"
+    quantizer_lr: float | None = Field(default=None, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     crop_scale: tuple[float, float] = (0.08, 1.0)
     max_steps: int = Field(default=0, ge=0)
@@ -70,6 +77,7 @@ class Recipe(_Frozen):
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     fp32_seed: int | None = Field(default=None, ge=0)
+    augment: bool = False
     teacher: Literal["fp32", "archive"] = "fp32"
     label_crops: int = Field(default=4, ge=1)
     clamp_gelu: bool = False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from suite.errors import UsageError
-from suite.grid import Choice, parse_bits
 from suite.options import Compile, Options, default_results
+
+if TYPE_CHECKING:
+    from suite.grid import Choice
 
 CHOICES = {
     "method": "methods, comma-separated (lowbit list shows them)",
@@ -61,6 +63,8 @@ Value = Callable[[str], Any]
 
 def choice_from(value: Value) -> Choice:
     """Read the selection; raises UsageError on a value that cannot be."""
+    from suite.grid import Choice
+
     return Choice(
         methods=_words(value("method")),
         models=_words(value("model")),
@@ -105,6 +109,8 @@ def _words(values: list[str] | None) -> tuple[str, ...]:
 
 
 def _bits(value: Value, name: str) -> tuple[int, ...]:
+    from suite.grid import parse_bits
+
     return tuple(b for text in value(name) or [] for b in parse_bits(text, f"--{name}"))
 
 

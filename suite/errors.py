@@ -24,6 +24,10 @@ class EnvironmentProblem(LowbitError):
     exit_code = 3
 
 
+class NoSpace(EnvironmentProblem):
+    """The disk or the quota is full; what was finished before is whole."""
+
+
 class Missing(EnvironmentProblem):
     """Data, weights or a package that is not here; the message says how to get it."""
 

@@ -14,13 +14,14 @@ from torch import nn
 
 from suite import measure
 from suite.audit import audit
-from suite.cell import Cell
+from suite.cell import Cell, make_cell
 from suite.checkpoint import State
 from suite.distributed import Ranks, join
 from suite.errors import EnvironmentProblem, LowbitError, UsageError
 from suite.evaluate import Evaluation, evaluate
 from suite.labels import labels_for
-from suite.method import Method
+from suite.method import Finished, Method
+from suite.model_size import sizes_of
 from suite.models.checkpoint import digest, save_weights
 from suite.models.starting import load_whole, start_model
 from suite.options import Options
@@ -28,8 +29,9 @@ from suite.progress import Reporter
 from suite.provenance import provenance
 from suite.registry import TASKS, model_spec
 from suite.results import Record, Store, new_run_id, now
+from suite.stages import last_stage, path_of, told, train_stages
 from suite.tasks.base import DataOptions, Dataset, to_device
-from suite.train import Training, pays_to_compile, planned_steps, train
+from suite.train import Training, pays_to_compile, planned_steps
 
 AUDIT_IMAGES = 16
 
@@ -108,13 +110,14 @@ def _run(run: Run, dataset: Dataset) -> Record:
         cell, method, run.before, dataset, run.store, run.options, run.device, run.reporter
     )
     model.to(run.device)
+    method.receive(_finished(run.before, run.store), dataset.classes, run.device)
     score = _scorer(model, dataset, run.store, run.device, run.ranks)
     method.place(model)
     if cell.recipe.start == "quantized":
         source = load_whole(model, run.options)
     model.to(run.device)
-    job = _training(run, model, dataset, labels)
-    state = train(job)
+    job = training_of(run, model, dataset, labels)
+    state = train_stages(job, method.stages())
     final = score()
     audited = _audited(method, model, dataset, cell, run.device)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -127,7 +130,7 @@ def _run(run: Run, dataset: Dataset) -> Record:
         execution=_execution(run, job, state),
         protocol={**method.protocol(), "evaluation": dataset.transform, **_labels_note(labels)},
         audit=audited,
-        diagnosis=method.diagnosis,
+        diagnosis={**method.diagnosis, **told(state.history, job.metric), **sizes_of(model)},
         provenance={
             **provenance(run.device),
             "data": dataset.digests,
@@ -138,12 +141,14 @@ def _run(run: Run, dataset: Dataset) -> Record:
     )
     if run.ranks.first:
         _keep(run, record, tensors, final)
-        job.path.unlink(missing_ok=True)
+        for stage in method.stages():
+            path_of(job.path, stage.name).unlink(missing_ok=True)
     run.ranks.wait()
     return record
 
 
-def _training(run: Run, model: nn.Module, dataset: Dataset, labels: Any) -> Training:
+def training_of(run: Run, model: nn.Module, dataset: Dataset, labels: Any) -> Training:
+    """The training of a prepared model: quantizers placed, labels at hand."""
     cell, options = run.cell, run.options
     return Training(
         cell_id=run.name,
@@ -240,6 +245,7 @@ def data_options(cell: Cell, options: Options) -> DataOptions:
         max_length=recipe.max_length or spec.max_length,
         pad=recipe.pad,
         texts=options.texts,
+        augmented=recipe.augment,
     )
 
 
@@ -303,6 +309,16 @@ def _fp32_weights(before: dict[str, Record], store: Store) -> Path | None:
     return store.beside(record.cell_id, record.run_id, "safetensors") if record else None
 
 
+def _finished(before: dict[str, Record], store: Store) -> dict[str, Finished]:
+    """What the needed cells left behind, by their roles."""
+    return {
+        role: Finished(
+            make_cell(**record.cell), store.beside(record.cell_id, record.run_id, "safetensors")
+        )
+        for role, record in before.items()
+    }
+
+
 def _compiled(
     cell: Cell,
     options: Options,
@@ -317,8 +333,8 @@ def _compiled(
 
 
 def _metrics(final: Evaluation, state: State, metric: str) -> dict[str, float]:
-    """Last and best epoch both, since papers report either."""
-    best = max([row[metric] for row in state.history] + [final.metrics[metric]])
+    """Last and best epoch both, since papers report either (of the last stage)."""
+    best = max([row[metric] for row in last_stage(state.history)] + [final.metrics[metric]])
     return {**final.metrics, f"{metric}_best": best}
 
 

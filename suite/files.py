@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from suite.errors import EnvironmentProblem
+from suite.errors import EnvironmentProblem, NoSpace
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LEAST = 65536
+"""Bytes: with less free than this, a writer that failed has failed for want of space."""
 
 
 @contextmanager
@@ -17,7 +23,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise EnvironmentProblem(
+        kind = NoSpace if problem.errno in FULL else EnvironmentProblem
+        raise kind(
             f"Cannot write {path} ({problem.strerror or problem}); free space or permissions "
             "there, or choose another folder with --results or $LOWBIT_RESULTS."
         ) from problem
@@ -29,12 +36,25 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
-            write(temporary)
+            with _space(path.parent):
+                write(temporary)
             _sync(temporary)
             os.replace(temporary, path)
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _space(folder: Path) -> Iterator[None]:
+    """Say so when a writer failed on a full disk: libraries raise errors of their own then."""
+    whole = False
+    try:
+        yield
+        whole = True
+    finally:
+        if not whole and shutil.disk_usage(folder).free < LEAST:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_text(path: Path, text: str) -> None:

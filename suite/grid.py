@@ -36,14 +36,41 @@ class Entry(_Frozen):
     settings: dict[str, bool | int | float | str] = {}
 
 
+GRIDS = Path(__file__).parent / "grids"
+
+
 @cache
-def entries() -> tuple[Entry, ...]:
-    """All entries of all grid files, in the order in which headlines are chosen."""
+def entries(grid: str = "") -> tuple[Entry, ...]:
+    """The entries of one grid, by name or from a TOML file, or of all; in the order in which
+    headlines are chosen. Raises UsageError for an unknown grid."""
     found = []
-    for path in sorted((Path(__file__).parent / "grids").glob("*.toml")):
-        for table in tomllib.loads(path.read_text())["entry"]:
+    for path in _files(grid):
+        for table in _tables(path):
             found.append(validated(Entry, table, f"grid entry of {path.name}"))
     return tuple(found)
+
+
+def _tables(path: Path) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["entry"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as problem:
+        raise UsageError(f"The grid {path} holds no [[entry]] tables ({problem}).") from None
+    return found
+
+
+def grids() -> dict[str, Path]:
+    """The grids that come with the suite, by name."""
+    return {path.stem: path for path in sorted(GRIDS.glob("*.toml"))}
+
+
+def _files(grid: str) -> list[Path]:
+    known = grids()
+    if not grid:
+        return list(known.values())
+    path = known.get(grid, Path(grid).expanduser())
+    if not (path.suffix == ".toml" and path.is_file()):
+        raise unknown("grid", grid, [*known, "FILE.toml"])
+    return [path]
 
 
 @dataclass(frozen=True)
@@ -51,7 +78,7 @@ class Choice:
     """What was asked for; an empty tuple leaves the axis open.
 
     bits sets weights and activations alike; w_bits and a_bits set one of them. `everything`
-    takes all values of the open axes instead of their headline.
+    takes all values of the open axes instead of their headline; grid: only that one's cells.
     """
 
     methods: tuple[str, ...] = ()
@@ -65,6 +92,7 @@ class Choice:
     variants: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    grid: str = ""
     everything: bool = False
 
 
@@ -80,7 +108,7 @@ def select(choice: Choice) -> Selection:
     """Choose cells: one for every combination of the values named; open axes give their first
     value unless `everything`. Raises UsageError when a name is unknown or nothing fits."""
     _check_names(choice)
-    fitting = [e for e in entries() if _fits(e, choice)]
+    fitting = [e for e in (*entries(choice.grid), *_own(choice)) if _fits(e, choice)]
     if not fitting:
         raise UsageError(_nothing(choice))
     cells = [cell for entry in fitting for cell in _cells(entry, choice)]
@@ -88,6 +116,17 @@ def select(choice: Choice) -> Selection:
         return Selection(_unique(cells), 0)
     chosen = _headlines(cells, choice)
     return Selection(chosen, len(_unique(cells)) - len(chosen))
+
+
+def _own(choice: Choice) -> list[Entry]:
+    """What a named method says of itself, if no grid of the suite has it."""
+    listed = {entry.method for entry in entries()}
+    return [
+        validated(Entry, {**table, "method": name}, f"grid entry of the method {name}")
+        for name in choice.methods
+        if name not in listed
+        for table in METHODS.get(name).grid
+    ]
 
 
 def fp32_cell(cell: Cell) -> Cell:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from suite.cell import Cell, validated
+from suite.cell import Cell, Recipe, validated
 from suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from suite.models.slot import Slot
@@ -25,10 +27,31 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands. epoch: nominal index of the running pass; epochs: their total."""
+    """Where training stands. epoch: nominal index of the running pass; epochs: their total;
+    stage: name of the running stage ("" where a cell has one alone)."""
 
     epoch: int
     epochs: int
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a cell's training with an objective, a schedule and a checkpoint of its own.
+
+    name: "" where there is one alone. recipe: how it trains; the data are the cell's.
+    """
+
+    name: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell that another one needed, and the file of its finished weights."""
+
+    cell: Cell
+    weights: Path
 
 
 class Draw(Protocol):
@@ -58,6 +81,7 @@ class Method:
     bits: bit-widths it can do, for weights and activations (32: it leaves them alone).
     variants: name -> settings that the variant stands for; the first is the default.
     Settings: the type of its settings.
+    grid: entries as in suite/grids, without `method`, for a method that none of those files has.
     """
 
     name: ClassVar[str]
@@ -68,6 +92,7 @@ class Method:
     bits: ClassVar[range | tuple[int, ...]] = range(2, 9)
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     Settings: ClassVar[type[Settings]] = Settings
+    grid: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -126,6 +151,36 @@ class Method:
     def calibrates_before_wrapping(self) -> bool:
         """Whether scales are set before the model is wrapped for gradient averaging."""
         return True
+
+    def needs(self) -> Mapping[str, Cell]:
+        """Cells that must be finished first, by what they are to this one: a teacher, an earlier
+        stage. The FP32 cell that a recipe starts from is needed anyway, as `fp32`."""
+        return {}
+
+    def receive(self, found: Mapping[str, Finished], classes: int, device: torch.device) -> None:
+        """Take what the needed cells left behind, before `place`.
+
+        classes: outputs of a text model (0: the task has no classes).
+        """
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts of the training, in order: one, by the cell's recipe."""
+        return (Stage("", self.cell.recipe),)
+
+    def begin(self, stage: str, model: nn.Module) -> None:
+        """Get ready for a stage, before its optimizer is made; a resumed run begins it again."""
+
+    def around(self, model: nn.Module) -> nn.Module:
+        """The module whose forward trains: it is wrapped and compiled instead of `model`, so that
+        a teacher's forward or intermediate values can be part of it. It must share `model`'s
+        parameters and train no others."""
+        return model
+
+    def objective(self, net: nn.Module, inputs: Any, targets: Tensor, progress: Progress) -> Tensor:
+        """The scalar loss of one batch. net: `around(model)`, wrapped and compiled."""
+        from suite.losses import task_loss
+
+        return task_loss(net(inputs), targets)
 
     def quantizer(self, slot: Slot) -> nn.Module | None:
         """Return the quantizer for `slot`, or None to leave it in FP32."""

@@ -9,6 +9,9 @@ from typing import Literal
 
 RESULTS = "LOWBIT_RESULTS"
 
+CODE = "LOWBIT_CODE"
+"""Environment variable of a sweep's job: revision, tree and dirtiness of its code, as JSON."""
+
 Compile = Literal["auto", "on", "off"]
 
 

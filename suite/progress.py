@@ -63,6 +63,10 @@ class Reporter:
             elapsed = time.monotonic() - self._start
             print(f"[{elapsed:7.1f} s] {text}", file=sys.stderr, flush=True)
 
+    def at(self, epoch: float, epochs: int, step: int, steps: int) -> None:
+        """Take note of where a training stands (nominal epochs, steps of the pass); for those who
+        watch it from outside."""
+
     def advance(self, what: str, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` steps of `what` are behind us."""
         if self._bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 import suite
+from suite.options import CODE
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "numpy", "pydantic")
@@ -38,7 +40,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Revision and whether tracked files were changed; revision None outside a checkout."""
+    """Revision and whether tracked files were changed; revision None outside a checkout.
+
+    A sweep's snapshot is no checkout: its job says in $LOWBIT_CODE what was copied.
+    """
+    told = os.environ.get(CODE)
+    if told:
+        return dict(json.loads(told))
     revision = _output(["git", "rev-parse", "HEAD"], root)
     changed = _output(["git", "status", "--porcelain", "--untracked-files=no"], root)
     return {"revision": revision, "dirty": bool(changed) if revision else None}

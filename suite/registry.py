@@ -94,6 +94,8 @@ for _name in ("bert_base", "bert_large", "roberta_base", "mobilebert", "minilm",
     MODELS.add(_name, f"suite.models.text_catalog:{_name.upper()}")
 for _name in ("deit_tiny", "deit_small", "deit_base", "deit_pico"):
     MODELS.add(_name, f"suite.models.catalog:{_name.upper()}")
+for _name in ("deit_tiny_distilled", "deit_small_distilled", "deit_pico_distilled"):
+    MODELS.add(_name, f"suite.models.catalog:{_name.upper()}")
 
 TASKS: Registry[Any] = Registry("task", "lowbit.tasks")
 TASKS.add("fashion", "suite.tasks.fashion:FASHION")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import traceback
 from collections.abc import Callable
@@ -47,9 +48,11 @@ def cell_id(cell: Cell) -> str:
 
 def needs(cell: Cell) -> dict[str, Cell]:
     """The cells that must be done before this one, by what they are to it: the FP32 model that it
-    starts from, or that teaches it."""
-    taught = learns_from_labels(cell, method_of(cell)) and cell.recipe.teacher == "fp32"
-    return {"fp32": fp32_cell(cell)} if cell.recipe.start == "fp32" or taught else {}
+    starts from, or whose soft labels it learns, and what its method needs besides."""
+    method = method_of(cell)
+    taught = learns_from_labels(cell, method) and cell.recipe.teacher == "fp32"
+    first = {"fp32": fp32_cell(cell)} if cell.recipe.start == "fp32" or taught else {}
+    return {**first, **method.needs()}
 
 
 def learns_from_labels(cell: Cell, method: Method) -> bool:
@@ -64,13 +67,13 @@ def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
     """
     method = method_of(cell)
     store = Store(options.results)
-    found = _stored(cell, store, options)
+    found = _agreed(stored(cell, store, options))
     if found:
         return Outcome(found, stored=True)
     store.prepare()
     before = {role: obtain(need, _of_need(options), reporter) for role, need in needs(cell).items()}
     with _only_one(cell, store, reporter):
-        found = _stored(cell, store, options)
+        found = _agreed(stored(cell, store, options))
         if found:
             return Outcome(found, stored=True)
         if options.fresh:
@@ -79,7 +82,7 @@ def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
         return Outcome(_attempt(cell, method, records, store, options, reporter), stored=False)
 
 
-def _stored(cell: Cell, store: Store, options: Options) -> Record | None:
+def stored(cell: Cell, store: Store, options: Options) -> Record | None:
     """The newest valid record: done, and resting on the records that its needs have now."""
     if options.fresh:
         return None
@@ -91,6 +94,16 @@ def _stored(cell: Cell, store: Store, options: Options) -> Record | None:
         if below is None or record.needs.get(role) != below.run_id:
             return None
     return record
+
+
+def _agreed(found: Record | None) -> Record | None:
+    """The first rank's answer, on every rank: a record may appear between their looks, and a rank
+    that goes on alone would wait for the others for ever."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return found
+    from suite.distributed import join
+
+    return join().share(found)  # type: ignore[no-any-return]
 
 
 def _same_weights(record: Record, cell: Cell, options: Options) -> bool:

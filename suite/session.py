@@ -19,7 +19,7 @@ def run_cells(choice: Choice, options: Options) -> int:
 
     Returns the exit code: 0, or that of the first cell that could not be obtained.
     """
-    cells = _chosen(choice)
+    cells = chosen(choice)
     done: list[Outcome] = []
     code = 0
     for cell in cells:
@@ -40,7 +40,7 @@ def run_cells(choice: Choice, options: Options) -> int:
 
 def prepare_cells(choice: Choice, options: Options) -> None:
     """Make what the selected cells need, and nothing more."""
-    for cell in _chosen(choice):
+    for cell in chosen(choice):
         with Reporter(quiet=_follows()) as reporter:
             prepare_one(cell, options, reporter)
 
@@ -76,7 +76,7 @@ def _follows() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
-def _chosen(choice: Choice) -> tuple[Cell, ...]:
+def chosen(choice: Choice) -> tuple[Cell, ...]:
     """The selected cells, all of them possible; says how many more would fit."""
     selection = select(choice)
     for cell in selection.cells:

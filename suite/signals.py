@@ -44,3 +44,10 @@ class StopFlag:
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+
+def leave_to_parent(_worker: int = 0) -> None:
+    """Ignore stop requests in a data worker: a cluster sends them to every process of a job, and
+    the training needs its next batches to reach a step boundary. It ends with its parent."""
+    for which in STOPPING:
+        signal.signal(which, signal.SIG_IGN)

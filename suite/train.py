@@ -18,9 +18,8 @@ from suite.checkpoint import State
 from suite.distributed import Ranks, wrap
 from suite.errors import LowbitError
 from suite.evaluate import evaluate
-from suite.losses import task_loss
 from suite.method import Method, Progress
-from suite.optimize import adamw, set_rate
+from suite.optimize import optimizer_of, set_rate
 from suite.progress import Reporter
 from suite.schedule import Pass, passes, step_rate
 from suite.signals import Interrupted, StopFlag
@@ -41,7 +40,8 @@ class Training:
 
     metric: the task's main metric; path: the checkpoint file; minutes: how often to save within
     a pass; compiled: whether the step goes through torch.compile; calibrated: the quantizers
-    hold their scales already; on_step: called after every step, for tests and probes.
+    hold their scales already; stage: name of the stage that this training is; resumed: how
+    often the ones before it were continued; on_step: called after every step, for tests and probes.
     """
 
     cell_id: str
@@ -60,6 +60,8 @@ class Training:
     compiled: bool
     reporter: Reporter
     calibrated: bool = False
+    stage: str = ""
+    resumed: int = 0
     on_step: Callable[[State], None] | None = None
 
 
@@ -83,7 +85,8 @@ def train(job: Training) -> State:
     not finite.
     """
     plan = passes(job.recipe)
-    optimizer = adamw(job.model, job.recipe)
+    job.method.begin(job.stage, job.model)
+    optimizer = optimizer_of(job.model, job.recipe)
     measure.reset_peaks(job.device)
     state, net = _start(job, optimizer)
     if job.compiled:
@@ -104,14 +107,14 @@ def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.M
         job.method.adopt(job.model, Calibration(job))
     if state is not None:
         job.reporter.say(f"{job.label}: goes on at pass {state.number + 1}, step {state.step}")
-        return state, wrap(job.model, job.ranks, job.device)
+        return state, wrap(job.method.around(job.model), job.ranks, job.device)
     early = job.method.calibrates_before_wrapping
     if early and not job.calibrated:
         _calibrate(job, rank=0)
-    net = wrap(job.model, job.ranks, job.device)
+    net = wrap(job.method.around(job.model), job.ranks, job.device)
     if not early and not job.calibrated:
         _calibrate(job, rank=job.ranks.rank)
-    return State(cell=job.cell_id), net
+    return State(cell=job.cell_id, resumed=job.resumed), net
 
 
 def _calibrate(job: Training, rank: int) -> None:
@@ -157,8 +160,9 @@ def _one_pass(
 ) -> None:
     job.model.train()
     steps = _steps(job.recipe, current, job.dataset, job.ranks.world)
-    progress = Progress(current.epoch, job.recipe.epochs)
-    total = torch.zeros((), device=job.device)
+    progress = Progress(current.epoch, job.recipe.epochs, job.stage)
+    # Goes on from the saved sum, in double: the reported mean is the undisturbed run's.
+    total = torch.tensor(state.loss, dtype=torch.float64, device=job.device)
     saved = clock = time.perf_counter()
     batches = _batches(job, current, state.step)
     while state.step < steps:
@@ -202,9 +206,9 @@ def _step(
     targets: Tensor,
     progress: Progress,
 ) -> Tensor:
-    """One optimizer step; returns the task loss, without the method's penalty."""
+    """One optimizer step; returns the objective without the method's penalty."""
     optimizer.zero_grad(set_to_none=True)
-    loss = task_loss(net(inputs), targets)
+    loss = job.method.objective(net, inputs, targets, progress)
     penalty = job.method.penalty(job.model, progress)
     (loss if penalty is None else loss + penalty).backward()
     optimizer.step()
@@ -237,9 +241,8 @@ def _close_pass(job: Training, state: State, current: Pass) -> None:
 
 
 def _absorb(job: Training, state: State, total: Tensor) -> None:
-    """Move the device's loss sum into the state; the one place that reads it."""
-    state.loss += float(total)
-    total.zero_()
+    """Copy the device's loss sum into the state; the one place that reads it."""
+    state.loss = float(total)
     if not math.isfinite(state.loss):
         raise LowbitError(
             f"The loss of {job.label} is not finite by pass {state.number + 1}, step {state.step}; "
@@ -285,3 +288,5 @@ def _tell(job: Training, state: State, current: Pass, steps: int) -> None:
         speed = state.images / max(state.seconds, 1e-9)
         what = f"{job.label}: epoch {current.epoch}/{job.recipe.epochs}"
         job.reporter.advance(what, state.step, steps, f"{speed:.0f} samples/s")
+        done = current.epoch + current.crops * state.step / steps
+        job.reporter.at(done, job.recipe.epochs, state.step, steps)

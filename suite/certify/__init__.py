@@ -81,13 +81,27 @@ def certify(folder: Path | None = None, only: str = "") -> Report:
 
 def replays() -> tuple[Replay, ...]:
     """Every group of golden values, in the order of the report."""
-    from suite.certify import ptq, ptq_models, unbuilt, variation, variation_models
+    from suite.certify import (
+        binarybert,
+        binarybert_models,
+        lsq_plus,
+        ptq,
+        ptq_models,
+        qvit,
+        unbuilt,
+        variation,
+        variation_models,
+    )
 
     return (
         *variation.REPLAYS,
         *variation_models.REPLAYS,
         *ptq.REPLAYS,
         *ptq_models.REPLAYS,
+        *lsq_plus.REPLAYS,
+        *qvit.REPLAYS,
+        *binarybert.REPLAYS,
+        *binarybert_models.REPLAYS,
         *unbuilt.REPLAYS,
     )
 
@@ -103,7 +117,7 @@ def _replayed(replay: Replay, arrays: Mapping[str, np.ndarray], known: set[str])
     compared: list[Comparison] = []
     lacking: list[str] = []
     for prefix in prefixes:
-        case = Case(prefix, arrays, known)
+        case = Case(prefix, arrays, known, replay.joint)
         try:
             replay.run(case)
         except LacksInput as missing:

@@ -29,10 +29,16 @@ class LacksInput(Exception):
 
 
 class Case:
-    """The golden arrays below `prefix`. Reading or comparing an array marks its key as known."""
+    """The golden arrays below `prefix`, their names joined to it by `joint`.
 
-    def __init__(self, prefix: str, arrays: Mapping[str, np.ndarray], known: set[str]) -> None:
+    Reading or comparing an array marks its key as known.
+    """
+
+    def __init__(
+        self, prefix: str, arrays: Mapping[str, np.ndarray], known: set[str], joint: str = "/"
+    ) -> None:
         self.prefix = prefix
+        self.joint = joint
         self._arrays = arrays
         self._known = known
         self.compared: list[Comparison] = []
@@ -54,13 +60,13 @@ class Case:
 
     def below(self, name: str) -> dict[str, Tensor]:
         """All arrays below `prefix/name/`, keyed by the rest of their names, as tensors."""
-        start = self._key(name) + "/"
+        start = self._key(name) + self.joint
         names = [key[len(start) :] for key in self._arrays if key.startswith(start)]
-        return {rest: self.tensor(f"{name}/{rest}") for rest in names}
+        return {rest: self.tensor(f"{name}{self.joint}{rest}") for rest in names}
 
     def other(self, prefix: str) -> Case:
         """Another prefix of the same files; what is compared there is counted here."""
-        case = Case(prefix, self._arrays, self._known)
+        case = Case(prefix, self._arrays, self._known, self.joint)
         case.compared = self.compared
         return case
 
@@ -83,7 +89,7 @@ class Case:
         self.compared.append(Comparison(self._key(name), error, tolerance))
 
     def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
+        return f"{self.prefix}{self.joint}{name}" if self.prefix else name
 
 
 def difference(mine: np.ndarray, golden: np.ndarray, floor: float = 0.0) -> float:
@@ -107,10 +113,11 @@ class Replay:
 
     method: whose numerics the group proves; group: its name in the report; pattern: regular
     expression of the cases' prefixes; run: replays one case, None where the method's code is
-    not built yet.
+    not built yet; joint: what joins a prefix and the names below it.
     """
 
     method: str
     group: str
     pattern: str
     run: Callable[[Case], None] | None
+    joint: str = "/"

@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
         self.value_out = at.activation("v", "value", width=width)
         self.scores = at.activation("s", "attn_scores", heads=heads)
         self.probs = at.activation("p", "attn_probs", heads=heads, signed=False)
-        self.dropout = nn.Dropout(source.dropout.p)
+        self.dropout: nn.Module = nn.Dropout(source.dropout.p)
         self.context = at.activation("c", "context", width=width if merged else None)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:

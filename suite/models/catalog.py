@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ class ModelSpec:
     """A DeiT's dimensions, and where its FP32 weights are.
 
     timm: name of the pretrained weights on the hub ("" where there are none); image_size, patch:
-    pixels; init: timm's name of the initialisation.
+    pixels; init: timm's name of the initialisation; distilled: it has a distillation token.
     """
 
     name: str
@@ -29,16 +29,18 @@ class ModelSpec:
     timm: str = ""
     init: str = ""
     modality: str = "image"
+    distilled: bool = False
 
     def build(self, drop_path: float = 0.0, seed: int = 0, clamp_gelu: bool = False) -> DeiT:
         """A randomly initialised model with empty slots; the global generator is left alone."""
         import torch
 
-        from suite.models.deit import build
+        from suite.models import deit
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return build(self, drop_path, clamp_gelu)
+            make = deit.build_distilled if self.distilled else deit.build
+            return make(self, drop_path, clamp_gelu)
 
 
 DEIT_TINY = ModelSpec(
@@ -61,4 +63,24 @@ DEIT_PICO = ModelSpec(
     channels=1,
     classes=10,
     init="jax",
+)
+DEIT_TINY_DISTILLED = replace(
+    DEIT_TINY,
+    name="deit_tiny_distilled",
+    summary="DeiT-T/16 with a distillation token, 224 px, 5.9 M",
+    timm="deit_tiny_distilled_patch16_224.fb_in1k",
+    distilled=True,
+)
+DEIT_SMALL_DISTILLED = replace(
+    DEIT_SMALL,
+    name="deit_small_distilled",
+    summary="DeiT-S/16 with a distillation token, 224 px, 22 M",
+    timm="deit_small_distilled_patch16_224.fb_in1k",
+    distilled=True,
+)
+DEIT_PICO_DISTILLED = replace(
+    DEIT_PICO,
+    name="deit_pico_distilled",
+    summary="deit_pico with a distillation token, 0.2 M, trained here",
+    distilled=True,
 )

@@ -33,6 +33,16 @@ def p1_activation(x: Tensor, kind: Kind, high: int, groups: int) -> Factor:
     return 1.0 / math.sqrt(x.numel() / groups) / high
 
 
+def tensor(x: Tensor, kind: Kind, high: int, groups: int) -> Factor:
+    """1/sqrt(N*Qp), N all elements and the batch, however many steps (Q-ViT code: Quant.py:168)."""
+    return 1.0 / math.sqrt(x.numel() * high)
+
+
+def qkv(x: Tensor, kind: Kind, high: int, groups: int) -> Factor:
+    """`tensor` of a matrix of which x is one third: q, k and v are one layer in Q-ViT's code."""
+    return 1.0 / math.sqrt(3 * x.numel() * high)
+
+
 def none(x: Tensor, kind: Kind, high: int, groups: int) -> Factor:
     """1: the plain gradient."""
     return 1.0
@@ -48,5 +58,7 @@ FACTORS: dict[str, Callable[[Tensor, Kind, int, int], Factor]] = {
     "lsq": lsq,
     "l1": l1,
     "p1_activation": p1_activation,
+    "tensor": tensor,
+    "qkv": qkv,
     "none": none,
 }

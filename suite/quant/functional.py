@@ -59,18 +59,30 @@ def quantize(x: Tensor, step: Tensor, offset: Tensor | None, low: int, high: int
 
 def through(grad: Tensor, v: Tensor, low: int, high: int) -> Tensor:
     """`grad` where low < v < high, half of it where v equals a limit, 0 beyond."""
-    # hardtanh's derivative is strict, so the same with limits moved by one ulp includes ties.
     inside = torch.ops.aten.hardtanh_backward(grad, v, low, high)
-    closed = torch.ops.aten.hardtanh_backward(grad, v, _below(low), _above(high))
-    return inside.add_(closed).mul_(0.5)
+    return inside.add_(clamped_through(grad, v, low, high)).mul_(0.5)
+
+
+def clamped_through(grad: Tensor, v: Tensor, low: int, high: int) -> Tensor:
+    """`grad` where low <= v <= high and 0 beyond: torch.clamp's gradient."""
+    # hardtanh's derivative is strict, so the same with limits moved by one ulp includes ties.
+    return torch.ops.aten.hardtanh_backward(grad, v, _below(low), _above(high))
 
 
 def gradients(
-    grad: Tensor, x: Tensor, step: Tensor, offset: Tensor | None, low: int, high: int
+    grad: Tensor,
+    x: Tensor,
+    step: Tensor,
+    offset: Tensor | None,
+    low: int,
+    high: int,
+    exact_offset: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Gradients to x [x's shape], step [step's shape] and offset [offset's shape or None].
 
-    The order of the operations is that of P1's code, to give its bits.
+    The order of the operations is that of P1's code, to give its bits. exact_offset: sum the
+    offset's gradient over the elements beyond the range alone: nothing is left of it where none
+    is, while P1's difference of two sums leaves rounding noise, which Adam makes a whole step of.
     """
     v = normalised(x, step, offset)
     if grad.stride() != v.stride():
@@ -80,8 +92,12 @@ def gradients(
     q = v.clamp(low, high).round_()
     dv = through(grad * step, v, low, high)
     dx = dv / step
+    d_offset = None
+    if offset is not None and exact_offset:
+        d_offset = reduced(grad - through(grad, v, low, high), offset)
+    elif offset is not None:
+        d_offset = reduced(grad, offset) - reduced(dx, offset)
     d_step = reduced(q.mul_(grad), step) - reduced(v.div_(step).mul_(dv), step)
-    d_offset = None if offset is None else reduced(grad, offset) - reduced(dx, offset)
     return dx, d_step, d_offset
 
 
@@ -110,7 +126,8 @@ class LearnedStep(torch.autograd.Function):
     """Fake quantization with a learned step; saves its input and recomputes the rest.
 
     apply(x, step, offset or None, low, high, factor) -> y. `step` and `offset` broadcast against x;
-    `factor` scales the step's gradient alone. A step below FLOOR acts as FLOOR.
+    `factor` scales the step's gradient. If `scale_offset` follows as True (LSQ+), it scales the
+    offset's as well, which is then exact. A step below FLOOR acts as FLOOR.
     """
 
     @staticmethod
@@ -122,9 +139,10 @@ class LearnedStep(torch.autograd.Function):
         low: int,
         high: int,
         factor: Factor,
+        scale_offset: bool = False,
     ) -> Tensor:
         ctx.save_for_backward(x, step, offset, factor if isinstance(factor, Tensor) else None)
-        ctx.low, ctx.high = low, high
+        ctx.low, ctx.high, ctx.scale_offset = low, high, scale_offset
         ctx.factor = None if isinstance(factor, Tensor) else factor
         return quantize(x, step.clamp(min=FLOOR), offset, low, high)
 
@@ -132,9 +150,13 @@ class LearnedStep(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         x, step, offset, factor = ctx.saved_tensors
         step = step.clamp(min=FLOOR)
-        dx, d_step, d_offset = gradients(grads[0], x, step, offset, ctx.low, ctx.high)
+        dx, d_step, d_offset = gradients(
+            grads[0], x, step, offset, ctx.low, ctx.high, ctx.scale_offset
+        )
         factor = ctx.factor if factor is None else factor
-        return dx, d_step * factor, d_offset, None, None, None
+        if d_offset is not None and ctx.scale_offset:
+            d_offset = d_offset * factor
+        return dx, d_step * factor, d_offset, None, None, None, None
 
 
 def _below(limit: int) -> float:

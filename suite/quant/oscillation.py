@@ -9,6 +9,20 @@ OSCILLATING = 0.005
 """Frequency above which a weight counts as oscillating in P1's reports."""
 
 
+MOMENTUM = 0.001
+"""Weight of the newest step in the moving frequency of P1's reports."""
+
+
+def reversals(move: Tensor, direction: Tensor, frequency: Tensor, momentum: float) -> Tensor:
+    """Which codes moved against the direction of their last move; direction and frequency are
+    moved on by this step, in place. move: change of every code at this step."""
+    sign = move.sign()
+    oscillated = sign * direction == -1
+    frequency.mul_(1 - momentum).add_(oscillated, alpha=momentum)
+    direction.copy_(torch.where(move != 0, sign, direction))
+    return oscillated
+
+
 class Oscillation:
     """Exponential moving frequency of reversals of one tensor's codes.
 
@@ -31,10 +45,7 @@ class Oscillation:
             self._start(codes)
         assert self.previous is not None
         move = (self.previous - codes).round()
-        direction = move.sign()
-        oscillated = direction * self.direction == -1
-        self.frequency.mul_(1 - self.momentum).add_(oscillated, alpha=self.momentum)
-        self.direction = torch.where(move != 0, direction, self.direction)
+        oscillated = reversals(move, self.direction, self.frequency, self.momentum)
         self.oscillated = oscillated
         self.total += oscillated
         codes = self._frozen(codes) if self.freeze > 0 else codes

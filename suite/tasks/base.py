@@ -24,7 +24,8 @@ class DataOptions:
 
     root: folder of the data, where it is not embedded; workers: loading processes; image_size:
     side in pixels; classes: outputs of the model, at least as many as the data has; crop_scale:
-    smallest and largest share of the image area in a training crop.
+    smallest and largest share of the image area in a training crop; augmented: train on the task's
+    file of augmented texts, if it has one.
     """
 
     root: Path | None = None
@@ -36,6 +37,7 @@ class DataOptions:
     max_length: int = 128
     pad: str = "longest"
     texts: Path | None = None
+    augmented: bool = False
     too_long: str = "truncate"
 
 

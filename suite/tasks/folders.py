@@ -18,6 +18,7 @@ from torchvision.transforms import CenterCrop, InterpolationMode, RandomResizedC
 from torchvision.transforms import functional as TF
 
 from suite.errors import EnvironmentProblem
+from suite.signals import leave_to_parent
 from suite.tasks.base import DataOptions
 from suite.tasks.draws import RATIO, seed_of
 from suite.tasks.images import ImageData
@@ -131,6 +132,7 @@ class FolderData(ImageData):
                 collate_fn=_as_it_is,
                 pin_memory=torch.cuda.is_available(),
                 multiprocessing_context="forkserver" if self._workers else None,
+                worker_init_fn=leave_to_parent,
             )
         )
         for found in loader:

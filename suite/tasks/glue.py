@@ -7,10 +7,12 @@ import urllib.error
 import urllib.request
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from suite.errors import Missing
+from suite.tasks.augmentation import AUGMENTED, Augmented, read_augmented
 from suite.tasks.base import DataOptions
 from suite.tasks.encoding import Examples, joined
 from suite.tasks.glue_spec import RATINGS, Spec
@@ -149,18 +151,28 @@ class GlueTask:
     def open(self, options: DataOptions) -> TextDataset:
         """Read and check every split, then tokenise."""
         encoder = encoder_for(self.name, options)
-        splits = self._read(_root(options))
+        root = _root(options)
+        splits = self._read(root)
         sizes = {name: len(split) for name, split in splits.items()}
+        notes: dict[str, Any] = {"rows": sizes, "official_size": sizes == self.spec.sizes}
+        more = self._augmented(root) if options.augmented else None
+        if options.augmented:
+            notes["augmentation"] = more.words if more else f"none: no {AUGMENTED} in the folder"
         dev = [splits[name] for name in self.spec.dev]
         return TextDataset(
-            splits["train"],
+            more.examples if more else splits["train"],
             joined(dev),
             encoder,
             classes=len(self.spec.names) or 1,
             scorer=lambda prediction, target: self._score(sizes, prediction, target),
             limits=None if self.spec.names else RATINGS,
-            notes={"rows": sizes, "official_size": sizes == self.spec.sizes},
+            notes=notes,
+            digests={AUGMENTED: more.digest} if more else None,
         )
+
+    def _augmented(self, root: Path | None) -> Augmented | None:
+        folder = _found(root, self.spec) if root else None
+        return read_augmented(folder, self.spec) if folder else None
 
     def _read(self, root: Path | None) -> dict[str, Examples]:
         if root is None:

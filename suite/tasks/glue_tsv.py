@@ -34,7 +34,18 @@ def read_tsv(folder: Path, spec: Spec) -> dict[str, Examples]:
                 f"{spec.name} needs {path}, which is not there; get the official GLUE archive of "
                 f"{spec.folder} again (a test split has no labels and cannot stand in)."
             )
-    return {split: _examples(path, *_table(path, spec), spec) for split, path in paths.items()}
+    return {split: examples(path, *_table(path, spec), spec) for split, path in paths.items()}
+
+
+def header_of(folder: Path, spec: Spec) -> list[str]:
+    """The columns of the training file in `folder`; raises Missing when there is no such file."""
+    path = folder / (PARAPHRASE if _is_paraphrase(folder, spec) else "train.tsv")
+    if not path.is_file():
+        raise Missing(f"{spec.name} needs {path}, which is not there; put the official file there.")
+    header = list(spec.header) or next(lines(path), (0, []))[1]
+    if not spec.header:
+        _check_header(path, header, spec)
+    return header
 
 
 def _is_paraphrase(folder: Path, spec: Spec) -> bool:
@@ -48,7 +59,7 @@ def _read_paraphrase(folder: Path, spec: Spec) -> dict[str, Examples]:
             f"{folder} holds {PARAPHRASE} but no {DEV_IDS[0]}, which says which pairs are GLUE's "
             "validation split; put the file of GLUE's MRPC archive beside it."
         )
-    held_out = {tuple(fields[:2]) for _, fields in _lines(ids)}
+    held_out = {tuple(fields[:2]) for _, fields in lines(ids)}
     path = folder / PARAPHRASE
     header, rows = _table(path, spec)
     one, two = (_column(path, header, name) for name in ("#1 ID", "#2 ID"))
@@ -56,20 +67,20 @@ def _read_paraphrase(folder: Path, spec: Spec) -> dict[str, Examples]:
     for row in rows:
         split = "validation" if (row[1][one], row[1][two]) in held_out else "train"
         found[split].append(row)
-    return {split: _examples(path, header, part, spec) for split, part in found.items()}
+    return {split: examples(path, header, part, spec) for split, part in found.items()}
 
 
 def _table(path: Path, spec: Spec) -> tuple[list[str], list[Row]]:
     """Header and complete rows. Rows that a line break inside a text tore apart are left out as
     far as the official file has such rows (QQP), which is what `datasets` does too."""
-    lines = _lines(path)
-    header = list(spec.header) or next(lines, (0, []))[1]
+    found = lines(path)
+    header = list(spec.header) or next(found, (0, []))[1]
     if not spec.header:
         _check_header(path, header, spec)
     rows: list[Row] = []
     broken: list[Row] = []
     last = 0
-    for row in lines:
+    for row in found:
         last = row[0]
         (rows if len(row[1]) >= len(header) else broken).append(row)
     _check_broken(path, header, broken, spec.broken * len(rows), last, spec)
@@ -78,7 +89,7 @@ def _table(path: Path, spec: Spec) -> tuple[list[str], list[Row]]:
     return header, rows
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def lines(path: Path) -> Iterator[Row]:
     """Lines end at a line feed alone: texts hold other characters that Python takes for ends."""
     with path.open("rb") as handle:
         for number, raw in enumerate(handle, 1):
@@ -128,7 +139,7 @@ def _column(path: Path, header: list[str], name: str) -> int:
     return header.index(name)
 
 
-def _examples(path: Path, header: list[str], rows: list[Row], spec: Spec) -> Examples:
+def examples(path: Path, header: list[str], rows: list[Row], spec: Spec) -> Examples:
     places = [header.index(name) for name in spec.tsv_columns]
     label = header.index(spec.tsv_label)
     texts: list[list[str]] = [[] for _ in places]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.errors import EnvironmentProblem, Missing
+from suite.errors import EnvironmentProblem, Missing, UsageError
 from suite.tasks.base import DataOptions
 from suite.tasks.encoding import Examples
 from suite.tasks.text import TextDataset, encoder_for
@@ -51,6 +51,8 @@ class SnippetsTask:
 
     def open(self, options: DataOptions) -> TextDataset:
         """Read both splits, check their digests and tokenise."""
+        if options.augmented:
+            raise UsageError(f"{self.name} has no augmented texts; leave out --recipe augment.")
         encoder = encoder_for(self.name, options)
         rated = self.kind == "correlations"
         train, dev = (_examples(name, rated) for name in ("train.tsv", "dev.tsv"))

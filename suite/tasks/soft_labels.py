@@ -11,6 +11,7 @@ A folder holds meta.json and four arrays over all training images in their order
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,6 +129,12 @@ class Writer:
                 )
                 for name, (kind, shape) in shapes.items()
             }
+            try:
+                for name in shapes:
+                    _reserve(self._folder / f"{name}.npy")
+            except OSError:
+                self.abandon()
+                raise
 
     def put(self, rows: Any, chosen: Chosen) -> None:
         """Store the crops of the images `rows`."""
@@ -144,6 +151,12 @@ class Writer:
 
     def abandon(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a mapped file now: a write into it cannot fail, only kill."""
+    with path.open("r+b") as handle:
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
 
 
 def generate(

@@ -35,7 +35,7 @@ class TextDataset:
 
     classes: number of classes, 1 for a rating; limits: smallest and largest rating, where the
     task has one; scorer: metrics of the whole validation split; notes: what else a reader must
-    know to compare a number, as plain values.
+    know to compare a number, as plain values; digests: of files besides the splits, by name.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class TextDataset:
         scorer: Scorer,
         limits: tuple[float, float] | None = None,
         notes: dict[str, Any] | None = None,
+        digests: dict[str, str] | None = None,
     ) -> None:
         self.splits = {"train": train, "validation": validation}
         for name, split in self.splits.items():
@@ -66,7 +67,8 @@ class TextDataset:
             "truncated": int(self._validation.cut.sum()),
             **(notes or {}),
         }
-        self.digests = {name: split.digest() for name, split in self.splits.items()}
+        own = {name: split.digest() for name, split in self.splits.items()}
+        self.digests = {**own, **(digests or {})}
 
     @cached_property
     def _train(self) -> Encoded:

@@ -27,7 +27,8 @@ BRIEF = {"adaround": {"iterations": 5, "samples": 16}, "peg": {"collect_batches"
 
 
 def text_methods() -> list[str]:
-    return [n for n in METHODS.names() if "text" in METHODS.get(n).tasks and n != "fp32"]
+    """Methods of P2's kind; tests/contract/test_distilled_texts.py has the distilled ones."""
+    return [n for n in METHODS.names() if issubclass(METHODS.get(n), RangeMethod)]
 
 
 @cache

@@ -14,14 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from suite.audit import audit
-from suite.cell import Cell, make_cell
+from suite.cell import Cell, Recipe, make_cell
 from suite.errors import UsageError
-from suite.losses import soft_cross_entropy
 from suite.method import Method, Progress
-from suite.models.catalog import DEIT_PICO
 from suite.models.checkpoint import digest, save_weights
 from suite.models.slot import slots
 from suite.registry import METHODS
+from tests.unit.embedded_models import embedded_model, own_loss, spec_of
 
 IMAGES = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.eye(10)[:8] * 0.9 + 0.01
@@ -31,7 +30,10 @@ FEW_BITS = (1, 2, 4, 8)
 def method_of(name: str, **fields: Any) -> Method:
     """The method of a cell with these fields, of its first variant unless they name another."""
     fields.setdefault("variant", next(iter(METHODS.get(name).variants)))
-    return METHODS.get(name)(make_cell(method=name, model="deit_pico", task="fashion", **fields))
+    fields.setdefault("recipe", Recipe(epochs=1, fp32_recipe="fashion-fp32"))
+    cell = make_cell(method=name, model=embedded_model(name), task="fashion", **fields)
+    method: Method = METHODS.get(name)(cell)
+    return method
 
 
 def possible(name: str, **fields: Any) -> bool:
@@ -87,7 +89,7 @@ class Given:
 
 
 def calibrated(method: Method, rank: int = 0) -> nn.Module:
-    model = DEIT_PICO.build()
+    model = spec_of(method).build()
     method.place(model)
     model.eval()
     with torch.no_grad():
@@ -133,7 +135,7 @@ def check_state(method: Method, model: nn.Module, path: Path) -> None:
     assert torch.isfinite(before).all()
     assert before.std() > 0
     save_weights(path, model.state_dict())
-    again = DEIT_PICO.build(seed=1)
+    again = spec_of(method).build(seed=1)
     method_of(method.name, **_fields(method.cell)).place(again)
     again.load_state_dict(load_file(path))
     with torch.no_grad():
@@ -155,7 +157,7 @@ def _fields(cell: Cell) -> dict[str, Any]:
 def check_gradients(method: Method, model: nn.Module) -> None:
     """One training step's gradients reach every weight and every quantizer, and are finite."""
     model.train()
-    loss = soft_cross_entropy(model(IMAGES), TARGETS)
+    loss = own_loss(method, model, IMAGES, TARGETS)
     penalty = method.penalty(model, Progress(epoch=9, epochs=10))
     if penalty is not None:
         assert penalty.shape == ()
@@ -239,10 +241,11 @@ def test_a_setting_that_is_accepted_changes_something(
 
 
 def behaviour(method: Method) -> list[Any]:
-    """What of a method can change a number: its choices, initial state, gradients, penalty."""
+    """What of a method can change a number: its choices, initial state, gradients of its own loss,
+    penalty."""
     model = calibrated(method)
     penalty = method.penalty(model, Progress(epoch=9, epochs=10))
-    soft_cross_entropy(model(IMAGES), TARGETS).backward()
+    own_loss(method, model, IMAGES, TARGETS).backward()
     return [
         method.soft_labels,
         method.calibration_split,

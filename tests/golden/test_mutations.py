@@ -42,9 +42,11 @@ def range_after_rounding(grad: Tensor, v: Tensor, low: int, high: int) -> Tensor
     return right_through(grad, v.round(), low, high)
 
 
-def code_gradient(grad: Tensor, x: Tensor, step: Tensor, offset: Any, low: int, high: int) -> Any:
+def code_gradient(
+    grad: Tensor, x: Tensor, step: Tensor, offset: Any, low: int, high: int, *how: bool
+) -> Any:
     """The step's gradient as if the codes were constants: G*q, without the rounding error."""
-    dx, _, d_offset = right_gradients(grad, x, step, offset, low, high)
+    dx, _, d_offset = right_gradients(grad, x, step, offset, low, high, *how)
     q = functional.codes(x, step, offset, low, high)
     return dx, functional.reduced(q * grad, step), d_offset
 

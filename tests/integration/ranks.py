@@ -1,4 +1,4 @@
-"""One rank of a short training; rank 0 prints what every rank ended with as JSON.
+"""One rank of a short training; rank 0 prints every rank's parameters and first gradients as JSON.
 
 torchrun --nproc-per-node N -m tests.integration.ranks METHOD VARIANT FOLDER
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from suite.cell import make_cell
+from suite.checkpoint import State
 from suite.distributed import join, leave
 from suite.evaluate import evaluate
 from suite.progress import Reporter
@@ -19,6 +20,7 @@ from suite.recipes import recipe
 from suite.registry import METHODS, MODELS, TASKS
 from suite.tasks.base import DataOptions
 from suite.train import Training, train
+from tests.unit.embedded_models import embedded_model, receive
 
 
 def main(name: str, variant: str, folder: str) -> None:
@@ -27,7 +29,7 @@ def main(name: str, variant: str, folder: str) -> None:
     settings = {"distill": False} if name == "variation" else {}
     cell = make_cell(
         method=name,
-        model="deit_pico",
+        model=embedded_model(name),
         task="fashion",
         w_bits=4,
         a_bits=4,
@@ -37,8 +39,16 @@ def main(name: str, variant: str, folder: str) -> None:
     )
     method = METHODS.get(name)(cell)
     dataset = TASKS.get("fashion").open(DataOptions(image_size=28, classes=10))
-    model = MODELS.get("deit_pico").build(seed=0)
+    model = MODELS.get(cell.model).build(seed=0)
+    receive(method)
     method.place(model)
+    gradients: dict[str, list[float]] = {}
+
+    def keep_first(_: State) -> None:
+        for key, p in model.named_parameters() if not gradients else ():
+            if p.grad is not None:
+                gradients[key] = p.grad.flatten().tolist()
+
     job = Training(
         cell_id="ranks",
         label=cell.label,
@@ -55,6 +65,7 @@ def main(name: str, variant: str, folder: str) -> None:
         minutes=10,
         compiled=False,
         reporter=Reporter(quiet=True),
+        on_step=keep_first,
     )
     train(job)
     found = evaluate(model, dataset, torch.device("cpu"), ranks)
@@ -62,7 +73,8 @@ def main(name: str, variant: str, folder: str) -> None:
     everyone = ranks.gather(own)
     if ranks.first:
         correct = found.correct.astype(int).tolist()
-        print(json.dumps({"ranks": everyone, "metrics": found.metrics, "correct": correct}))
+        found_here = {"metrics": found.metrics, "correct": correct, "gradients": gradients}
+        print(json.dumps({"ranks": everyone, **found_here}))
     leave()
 
 

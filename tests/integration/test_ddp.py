@@ -31,24 +31,30 @@ def trained(processes: int, method: str, variant: str, folder: Path) -> dict[str
     return found
 
 
+def norm(values: list[float] | np.ndarray) -> float:
+    return float(np.linalg.norm(values))
+
+
 @pytest.mark.parametrize(
-    ("method", "variant", "tolerance"), [("lsq", "", 2e-4), ("variation", "corrected", 5e-3)]
+    ("method", "variant"), [("lsq", ""), ("variation", "corrected"), ("qvit", "corrected")]
 )
-def test_all_ranks_end_with_one_processs_parameters(
-    method: str, variant: str, tolerance: float, tmp_path: Path
+def test_two_processes_follow_one_processs_gradient(
+    method: str, variant: str, tmp_path: Path
 ) -> None:
-    """AdamW moves by the sign of the gradient at first, so where that is rounding noise, a
-    parameter may differ by a few learning rates of 1e-3. P1's gradient factors see each rank's
-    own batch, so its steps differ by more than the order of sums."""
+    """The first gradient of every weight is one process's but for rounding. A step size's may
+    have another length, since its factor counts the elements of a rank's own batch."""
     one = trained(1, method, variant, tmp_path / "one")
     two = trained(2, method, variant, tmp_path / "two")
     first, second = two["ranks"]
     assert first == second
-    (alone,) = one["ranks"]
-    for name, value in alone.items():
-        assert np.mean(np.abs(np.subtract(value, first[name]))) < tolerance, name
-    # After four steps the model is at a fifth of the images, and a step moves it by whole points.
-    assert abs(one["metrics"]["top1"] - two["metrics"]["top1"]) < 3.0
+    assert one["gradients"].keys() == two["gradients"].keys()
+    # A key's bias has no gradient but rounding: it adds the same to every score of a row.
+    rounding = 1e-6 * max(map(norm, one["gradients"].values()))
+    for name, alone in one["gradients"].items():
+        both = np.array(two["gradients"][name])
+        if ".quantizer." in name:
+            both *= np.dot(alone, both) / max(np.dot(both, both), 1e-30)
+        assert norm(alone - both) < 1e-3 * norm(alone) + rounding, name
     assert len(two["correct"]) == 10_000
 
 
@@ -77,3 +83,12 @@ def test_the_released_order_leaves_ranks_with_scales_of_their_own(tmp_path: Path
     first, second = two["ranks"]
     name = "blocks.0.attn.proj_q.weight_slot.quantizer.alpha"
     assert first[name][2] > 10 * second[name][2]
+
+
+def test_q_vits_released_order_takes_each_ranks_own_batch(tmp_path: Path) -> None:
+    """Errata qvit-9: weights are the same on both ranks, scales of activations are not."""
+    first, second = trained(2, "qvit", "released", tmp_path / "two")["ranks"]
+    assert first["blocks.0.mlp.fc1.weight"] == second["blocks.0.mlp.fc1.weight"]
+    scales = [name for name in first if name.endswith(".quant1.quantizer.step")]
+    assert scales
+    assert all(first[name] != second[name] for name in scales)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.aggregate import glue, interval, over_seeds, paired
+from suite.aggregate import glue, over_seeds, paired
 from suite.cell import make_cell
 from suite.results import Record
 
@@ -22,12 +22,6 @@ def record(method: str, seed: int, value: float, task: str = "fashion", **metric
         finished="",
         metrics={"top1": value, "top1_best": value, "loss": 1.0, "samples": 10, **metrics},
     )
-
-
-def test_the_interval_is_students() -> None:
-    """Mean 2, standard deviation 1, t(0.975, 2) = 4.3027: half width 2.4841."""
-    low, high = interval([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-4)
 
 
 def test_one_seed_has_no_table() -> None:

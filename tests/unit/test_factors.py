@@ -10,7 +10,7 @@ import torch
 
 from suite.errors import LowbitError
 from suite.quant.factors import FACTORS, l1_factor
-from suite.quant.init import INITS
+from suite.quant.init import INITS, OFFSET_INITS
 from suite.quant.mse import mse_step
 
 X = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
@@ -26,6 +26,9 @@ SIZE = float(X.abs().sum())
         ("l1", "weight", lambda g: 1 / math.sqrt(SIZE / g * 7)),
         ("l1", "activation", lambda g: 1 / math.sqrt(SIZE / g * 7)),
         ("p1_activation", "activation", lambda g: 1 / math.sqrt(360 / g) / 7),
+        ("tensor", "weight", lambda g: 1 / math.sqrt(360 * 7)),
+        ("tensor", "activation", lambda g: 1 / math.sqrt(360 * 7)),
+        ("qkv", "weight", lambda g: 1 / math.sqrt(3 * 360 * 7)),
         ("none", "weight", lambda g: 1.0),
     ],
 )
@@ -34,8 +37,9 @@ def test_factors_are_their_formulas(name, kind, expected, groups: int) -> None:
 
 
 def test_every_factor_and_start_is_tested_here() -> None:
-    assert set(FACTORS) == {"lsq", "l1", "p1_activation", "none"}
-    assert set(INITS) == {"lsq", "p1_activation", "mse"}
+    assert set(FACTORS) == {"lsq", "l1", "p1_activation", "tensor", "qkv", "none"}
+    assert set(INITS) == {"lsq", "p1_activation", "mse", "tensor", "three_sigma"}
+    assert set(OFFSET_INITS) == {"minmax", "least_squares"}  # tests/unit/test_regression.py
 
 
 def test_the_l1_factor_takes_its_root_in_double_and_has_no_gradient() -> None:
@@ -56,6 +60,11 @@ def test_starts_for_one_step_are_their_formulas(bits: int, signed: bool) -> None
     p1 = INITS["p1_activation"](X, bits, signed, ())
     assert p1.item() == pytest.approx(mean / math.sqrt(signed_high))
     assert INITS["mse"](X, bits, signed, ()) == mse_step(X, bits, signed)[0]
+    ends = [float(X.mean()) + side * 3 * float(X.std()) for side in (-1, 1)]
+    sigma = INITS["three_sigma"](X, bits, signed, ())
+    assert sigma.item() == pytest.approx(max(map(abs, ends)) / 2 ** (bits - 1))
+    whole = INITS["tensor"](X, bits, signed, (1, 3, 1, 1))
+    assert whole.flatten().tolist() == pytest.approx([mean / math.sqrt(high)] * 3)
 
 
 @pytest.mark.parametrize("name", ["lsq", "p1_activation"])

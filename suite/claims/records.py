@@ -1,0 +1,58 @@
+"""The newest finished run of every cell, found by what the cell is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from suite.cell import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+
+ALIKE = ("data_digest", "evaluation")
+MAJORS = ("torch", "transformers", "timm")
+"""Columns that must not differ among runs of one task that are compared: whole, and in their
+first number."""
+
+HEAVY = ("audit", "diagnosis")
+MANY = 5000
+"""Columns that claims need beyond the plain ones, and the number of records up to which they are
+collected; of more records they are read one by one, from the files that a claim needs."""
+
+
+class Records:
+    """Rows of `Collected.runs` by cell. A cell is found by all its fields, not by the version of
+    its method, so that the newest run counts."""
+
+    def __init__(self, runs: pd.DataFrame, wanted: Iterable[Cell] = ()) -> None:
+        names = {cell.to_json() for cell in wanted}
+        done = runs[runs["status"] == "done"]
+        done = done[done["cell"].isin(names)] if names else done
+        last = done.sort_values("run_id").drop_duplicates("cell", keep="last")
+        self._rows: dict[str, Row] = {row["cell"]: row for row in last.to_dict("records")}
+
+    def get(self, cell: Cell) -> Row | None:
+        """The newest finished run of `cell`."""
+        return self._rows.get(cell.to_json())
+
+
+def disagreements(rows: Iterable[Row]) -> list[str]:
+    """What runs of one task differ in although they must not, as phrases."""
+    tasks: dict[str, list[Row]] = {}
+    for row in rows:
+        tasks.setdefault(str(row["task"]), []).append(row)
+    found = []
+    for task, runs in tasks.items():
+        for name in (*ALIKE, *MAJORS):
+            values = {_compared(name, run.get(name)) for run in runs} - {""}
+            if len(values) > 1:
+                found.append(f"runs of {task} differ in {name}")
+    return found
+
+
+def _compared(name: str, value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    return text.split(".")[0] if name in MAJORS else text

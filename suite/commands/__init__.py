@@ -1,0 +1,1 @@
+"""The commands of `lowbit`, one file a group."""

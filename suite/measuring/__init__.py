@@ -1,0 +1,1 @@
+"""`lowbit measure`: memory and time of a training step, method beside method."""

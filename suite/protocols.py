@@ -1,0 +1,88 @@
+"""What is known of how published numbers were made (tables/published/protocols.toml)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from suite.cell import validated
+from suite.errors import UsageError
+from suite.names import FOLDER, paper
+
+Words = str | tuple[str, ...]
+
+
+class About(BaseModel):
+    """What one entry says of every published number that its fields match.
+
+    paper: a short name of names.toml; table, method, model, task, metric: exact words, one or
+    several. protocol: values by the names of the record's fields (`recipe.epochs`). remarks:
+    shown as notes beside the number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paper: Words = ()
+    table: Words = ()
+    method: Words = ()
+    model: Words = ()
+    task: Words = ()
+    metric: Words = ()
+    protocol: dict[str, bool | int | float | str] = {}
+    average_rule: str = ""
+    remarks: tuple[str, ...] = ()
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether a line of results.csv is meant."""
+        wanted = {
+            "paper": tuple(paper(short) for short in words(self.paper)),
+            **{k: words(getattr(self, k)) for k in ("table", "method", "model", "task", "metric")},
+        }
+        return all(not allowed or line[field] in allowed for field, allowed in wanted.items())
+
+
+def words(value: Words) -> tuple[str, ...]:
+    """One word or several, as several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@cache
+def _entries() -> tuple[About, ...]:
+    path = FOLDER / "protocols.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["about"]
+    except (OSError, ValueError, KeyError) as problem:
+        raise UsageError(f"{path} cannot be read ({problem}); restore it.") from problem
+    return tuple(validated(About, table, "protocols.toml") for table in tables)
+
+
+def about(line: Mapping[str, Any]) -> About:
+    """All that fits a line of results.csv, merged; a later entry wins."""
+    fitting = [entry for entry in _entries() if entry.fits(line)]
+    protocol: dict[str, bool | int | float | str] = {}
+    for entry in fitting:
+        protocol.update(entry.protocol)
+    rules = [entry.average_rule for entry in fitting if entry.average_rule]
+    return About(
+        protocol=protocol,
+        average_rule=rules[-1] if rules else "",
+        remarks=tuple(remark for entry in fitting for remark in entry.remarks),
+    )
+
+
+def differences(published: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
+    """The fields in which a published protocol and a measured one differ, a phrase each; a field
+    that only one of them knows says nothing."""
+    return [
+        f"{field}: {_shown(value)} published, {_shown(measured[field])} here"
+        for field, value in published.items()
+        if field in measured and measured[field] != value
+    ]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,79 @@
+"""Paired tests between the rows of a block: over seeds, or sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suite.report.places import MACROS, Place
+from suite.report.pool import Pool
+from suite.statistics import Paired, mcnemar, over_seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def comparisons(places: Sequence[Place], pool: Pool) -> list[str]:
+    """A sentence for every row of a block against the row that its spec names in `compare`."""
+    found = []
+    for place in places:
+        spec = place.spec
+        if not spec.compare or place.row.label == spec.compare or not place.row.ranked:
+            continue
+        for other in places:
+            same = other.column is place.column and other.block is place.block
+            if same and other.row.label == spec.compare:
+                test = compare(place, other, pool)
+                found += [_sentence(place, other, test)] if test else []
+    return found
+
+
+def compare(first: Place, second: Place, pool: Pool) -> Paired | None:
+    """Paired t over common seeds; with fewer than two, McNemar on the samples of a common one."""
+    if first.column.metric in MACROS or "." in first.column.metric:
+        return None
+    one, two = _by_seed(first, pool), _by_seed(second, pool)
+    seeds = sorted(one.keys() & two.keys())
+    values = [
+        {s: place.values[runs[s]] for s in seeds} for place, runs in ((first, one), (second, two))
+    ]
+    over = over_seeds(*values)
+    if over or not seeds:
+        return over
+    maps = [bitmap(pool, runs[seeds[0]]) for runs in (one, two)]
+    if maps[0] is None or maps[1] is None or len(maps[0]) != len(maps[1]):
+        return None
+    return mcnemar(maps[0], maps[1])
+
+
+def _by_seed(place: Place, pool: Pool) -> dict[int, int]:
+    return {int(pool.value(run, "seed")): run for run in place.runs}
+
+
+def bitmap(pool: Pool, run: int) -> np.ndarray | None:
+    """Which samples a run has right, in evaluation order; None where its file is not there."""
+    import numpy as np
+
+    name = pool.document(run, "files").get("correct")
+    samples = pool.value(run, "m.samples")
+    path = Path(str(pool.value(run, "path"))).parent / Path(str(name)).name
+    if not name or samples is None or not path.is_file():
+        return None
+    found: np.ndarray = np.unpackbits(np.load(path, allow_pickle=False))[: int(samples)]
+    return found.astype(bool)
+
+
+def _sentence(first: Place, second: Place, test: Paired) -> str:
+    digits = first.column.digits
+    where = " ".join(part for part in (first.block.title, first.column.title[-1]) if part)
+    pairs = "seeds" if test.test == "paired t" else "samples"
+    return (
+        f"{first.row.label} minus {second.row.label}, {where}: {test.difference:+.{digits}f} "
+        f"({test.low:+.{digits}f} to {test.high:+.{digits}f}; {test.test}, {test.n} {pairs}, "
+        f"p = {_p(test.p)}): {test.verdict}."
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

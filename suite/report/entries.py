@@ -1,0 +1,133 @@
+"""One place of a table: the measured values, the published one, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from suite.names import names
+from suite.protocols import differences
+from suite.published import Published
+from suite.report.expected import expected
+from suite.report.model import CANNOT_RUN, NOT_PUBLISHED, NOT_RUN, Entry
+from suite.report.places import MACROS, Place, recipe_of
+from suite.report.pool import Pool
+from suite.report.spec import Select, merged
+from suite.tasks.text_metrics import COLUMNS
+from suite.verdict import judge, tolerance
+
+
+def entry(place: Place, pool: Pool) -> Entry:
+    """The entry of a place; its notes are still texts, not letters."""
+    values = list(place.values.values())
+    if place.column.metric.startswith("recipe."):
+        values = values[:1]  # a setting, the same in every run, has no interval
+    published, column = place.published, place.column
+    unlike = _differences(place, pool) if published and values else []
+    verdict = judge(
+        values,
+        published,
+        tolerance=_tolerance(place),
+        differences=unlike,
+    )
+    judged = place.lookup is not None and (place.spec.scale == "paper" or published is not None)
+    mark = _mark(place) if column.measured and not values else ""
+    notes = [*place.notes, *_epoch(place), *_unlike(unlike)]
+    return Entry(
+        text=_shown(verdict.mean, verdict.low, column.digits),
+        value=verdict.mean,
+        low=verdict.low,
+        high=verdict.high,
+        runs=len(values),
+        published=published.value if published else None,
+        published_text=published.printed if published else "",
+        published_mark=NOT_PUBLISHED if judged and published is None else "",
+        difference=None if unlike else verdict.difference,
+        difference_text="" if unlike else _signed(verdict.difference, published),
+        verdict=verdict.name if judged and column.measured else "",
+        why=_reason(place, mark) or (verdict.why if judged and column.measured else ""),
+        mark=mark,
+        notes=tuple(dict.fromkeys(notes)),
+        run_ids=tuple(str(pool.value(run, "run_id")) for run in place.runs),
+        cell=_configuration(place, pool),
+        column=" / ".join(column.title),
+        metric=column.metric,
+    )
+
+
+def _differences(place: Place, pool: Pool) -> list[str]:
+    """Why the published number is about something else, or how its protocol differs."""
+    reason = names()["embedded"].get(place.select.task)
+    if reason:
+        return [reason]
+    assert place.published is not None
+    return differences(place.published.protocol, _protocol(pool, place.runs[0]))
+
+
+def _protocol(pool: Pool, run: int) -> dict[str, Any]:
+    recipe = {f"recipe.{name}": value for name, value in recipe_of(pool, run).items()}
+    own = {f"protocol.{n}": value for n, value in pool.document(run, "protocol").items()}
+    return {**recipe, **own, "hardware": pool.value(run, "hardware")}
+
+
+def _tolerance(place: Place) -> float:
+    published = place.published.value if place.published else 0.0
+    return tolerance(place.column.metric, place.select.task or "", published)
+
+
+def _mark(place: Place) -> str:
+    runnable = all(expected(select).runnable for select in _needed(place))
+    return NOT_RUN if runnable and not place.row.cannot else CANNOT_RUN
+
+
+def _needed(place: Place) -> list[Select]:
+    """The configurations that the place's number is made of."""
+    if place.column.metric not in MACROS:
+        return [place.select]
+    return [merged(place.select, Select(task=task)) for task in COLUMNS]
+
+
+def _reason(place: Place, mark: str) -> str:
+    """Why a place cannot be run; empty where it can."""
+    if mark != CANNOT_RUN:
+        return ""
+    reasons = (expected(select).why for select in _needed(place))
+    return place.row.cannot or next(filter(None, reasons), "")
+
+
+def _shown(mean: float | None, low: float | None, digits: int) -> str:
+    if mean is None:
+        return ""
+    text = f"{mean:.{digits}f}"
+    return text if low is None else f"{text} ± {mean - low:.{digits}f}"
+
+
+def _signed(difference: float | None, published: Published | None) -> str:
+    if difference is None or published is None:
+        return ""
+    digits = len(published.printed.partition(".")[2])
+    text = f"{difference:+.{digits}f}"
+    return text.replace("-", "+") if float(text) == 0 else text
+
+
+def _epoch(place: Place) -> Sequence[str]:
+    """Which epoch a published number is, where that is known and makes a difference."""
+    told = place.published is not None and place.spec.scale == "paper"
+    when = place.published.when if told and place.published else ""
+    if when not in ("best", "last"):
+        return ()
+    measured = "; the measured one is, too" if place.values else ""
+    return (f"The published value is the {when} epoch's{measured}.",)
+
+
+def _unlike(differing: Sequence[str]) -> Sequence[str]:
+    return (f"Not comparable: {'; '.join(differing)}.",) if differing else ()
+
+
+def _configuration(place: Place, pool: Pool) -> str:
+    if place.runs:
+        return str(pool.value(place.runs[0], "configuration"))
+    select = place.select
+    bits = f"w{select.w_bits}a{select.a_bits}" if select.w_bits else ""
+    model = expected(select).model
+    return "/".join(part for part in (select.method, model, select.task, bits) if part)

@@ -1,0 +1,192 @@
+"""Where an entry stands: the runs, their values and the published number that belong there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from suite.cell import Recipe
+from suite.published import Published
+from suite.report.lookup import Shelf, others
+from suite.report.pool import Pool
+from suite.report.spec import Block, Column, Lookup, RowSpec, Select, Spec, merged, merged_lookup
+from suite.tasks.text_metrics import COLUMNS, macro
+
+MEASURED = "measure."
+"""Beginning of the metrics that `lowbit measure` gives."""
+
+PREFIXES = {"time.": "t.", "memory.": "mem.", MEASURED: "x."}
+"""How the records' columns spell what the specs spell out."""
+
+MACROS: dict[str, Literal["once", "twice"]] = {"macro": "once", "macro_twice": "twice"}
+"""Metrics over all GLUE tasks, and how often they count MNLI."""
+
+PARTS = ("accuracy_matched", "accuracy_mismatched")
+"""MNLI's two accuracies."""
+
+Values = dict[int, float]
+"""A value a run."""
+
+
+@dataclass
+class Place:
+    """Where an entry stands, what was found there, and what is wrong with it."""
+
+    spec: Spec
+    column: Column
+    block: Block
+    row: RowSpec
+    runs: list[int] = field(default_factory=list)
+    values: Values = field(default_factory=dict)
+    published: Published | None = None
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def select(self) -> Select:
+        parts = (self.spec.select, self.column.select, self.block.select, self.row.select)
+        return merged(*parts)
+
+    @property
+    def lookup(self) -> Lookup | None:
+        parts = (self.spec, self.column, self.block, self.row)
+        return merged_lookup([part.published for part in parts])
+
+
+def place_of(
+    pool: Pool, shelf: Shelf, spec: Spec, column: Column, block: Block, row: RowSpec
+) -> Place:
+    """Find the runs and the published number of one place."""
+    place = Place(spec, column, block, row)
+    if place.lookup is not None:
+        _find_published(place, shelf)
+    if column.measured:
+        _find_measured(place, pool)
+    # Beside an embedded cell a published number is only a reminder, alone it says nothing.
+    if spec.scale == "embedded" and not place.values:
+        place.published = None
+    return place
+
+
+def _find_measured(place: Place, pool: Pool) -> None:
+    metric = place.column.metric
+    if metric in MACROS:
+        _find_macro(place, pool)
+    else:
+        timed = metric.startswith(MEASURED)
+        place.runs = pool.timed(place.select) if timed else pool.find(place.select)
+        place.values = _values(place, pool)
+    if not place.runs:
+        _tell_failures(place, pool)
+
+
+def _find_published(place: Place, shelf: Shelf) -> None:
+    assert place.lookup is not None
+    select = place.select
+    if place.column.metric in MACROS:
+        select = merged(select, Select(task="glue"))
+    found = shelf.find(place.lookup, select, place.column.metric)
+    if found:
+        place.published = found[0]
+        if place.spec.scale == "paper":
+            place.notes += _about(found)
+
+
+def _about(found: Sequence[Published]) -> list[str]:
+    """What a reader should know of a published number."""
+    rule = found[0].average_rule
+    average = [f"Published average: {rule}."] if rule else []
+    return [*found[0].remarks, *others(found), *average]
+
+
+def _values(place: Place, pool: Pool) -> Values:
+    """The finite value of each run. One that is not finite is a problem; a run that has no such
+    metric is noted."""
+    found = {run: _value(place, pool, run) for run in place.runs}
+    metric = place.column.metric
+    lacking = [run for run, value in found.items() if value is None]
+    if lacking and "." not in metric:
+        place.notes.append(f"{_runs(lacking, pool)} without {metric}.")
+    odd = [run for run, value in found.items() if value is not None and not math.isfinite(value)]
+    if odd:
+        place.problems.append(f"{_runs(odd, pool)} whose {metric} is not finite; left out.")
+    divide = place.column.divide
+    values = {
+        run: value / divide
+        for run, value in found.items()
+        if value is not None and math.isfinite(value)
+    }
+    place.runs = list(values)
+    return values
+
+
+def _runs(runs: Sequence[int], pool: Pool) -> str:
+    """How many runs of which configuration, with one to look at."""
+    first = runs[0]
+    name, run_id = pool.value(first, "configuration"), pool.value(first, "run_id")
+    return f"{len(runs)} run{'s' * (len(runs) > 1)} of {name} (like {run_id})"
+
+
+def _value(place: Place, pool: Pool, run: int) -> float | None:
+    metric = place.column.metric
+    if metric.startswith("recipe."):
+        value = recipe_of(pool, run)[metric.removeprefix("recipe.")]
+        return float(value) if isinstance(value, (int, float)) else None
+    for prefix, short in PREFIXES.items():
+        if metric.startswith(prefix):
+            return _number(pool.value(run, short + metric.removeprefix(prefix)))
+    if _best_epoch(place):
+        best = pool.value(run, f"m.{metric}_best")
+        if best is not None:
+            return _number(best)
+    if metric in (pool.value(run, "nonfinite") or "").split(", "):
+        return math.nan
+    return _number(pool.value(run, f"m.{metric}"))
+
+
+def _best_epoch(place: Place) -> bool:
+    """Whether the published value beside it is the best epoch's. An embedded cell stands beside a
+    value that it is never compared with: it shows its last epoch, as its neighbours do."""
+    found = place.published
+    return found is not None and found.when == "best" and place.spec.scale == "paper"
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _find_macro(place: Place, pool: Pool) -> None:
+    """GLUE's macro score over the runs of all its tasks; no value while a task is missing."""
+    mnli = MACROS[place.column.metric]
+    metrics: dict[str, list[dict[str, float]]] = {}
+    for task, main in COLUMNS.items():
+        needed = PARTS if (task, mnli) == ("glue-mnli", "twice") else (main,)
+        runs = pool.find(merged(place.select, Select(task=task)))
+        found = {run: _metrics(pool, run, needed) for run in runs}
+        metrics[task] = [values for values in found.values() if len(values) == len(needed)]
+        place.runs += runs
+    score = macro(metrics, mnli)
+    if score.value is not None:
+        place.values = {place.runs[0]: score.value}
+        place.notes.append(f"Average here: {score.rule}.")
+
+
+def _metrics(pool: Pool, run: int, needed: Sequence[str]) -> dict[str, float]:
+    """Those of the needed metrics that the run has and that are finite."""
+    found = {name: _number(pool.value(run, f"m.{name}")) for name in needed}
+    return {n: value for n, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _tell_failures(place: Place, pool: Pool) -> None:
+    failed = pool.failed(place.select)
+    if failed:
+        error = pool.document(failed[-1], "error")
+        what = error.get("type") or error.get("message") or "no reason given"
+        place.notes.append(f"Tried and failed ({what}), run {pool.value(failed[-1], 'run_id')}.")
+
+
+def recipe_of(pool: Pool, run: int) -> dict[str, Any]:
+    """A run's whole recipe: the defaults, and what its record says beside them."""
+    return {**Recipe().model_dump(mode="json"), **pool.document(run, "recipe")}

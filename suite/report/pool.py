@@ -1,0 +1,155 @@
+"""The runs that a table draws from, found by what its spec selects."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from suite.report.expected import Expected, bits_of, expected
+from suite.report.spec import Select
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NONE = -1.0
+"""Stands for no bit-width of the embeddings."""
+
+
+class Place(NamedTuple):
+    """What is measured."""
+
+    method: str
+    model: str
+    task: str
+    w_bits: int
+    a_bits: int
+
+
+class How(NamedTuple):
+    """How it was made: settings and recipe as JSON of what differs from the defaults."""
+
+    variant: str
+    settings: str
+    recipe: str
+    e_bits: float
+
+
+Groups = dict[Place, dict[How, list[int]]]
+"""Runs, oldest first."""
+
+
+class Pool:
+    """The newest finished run of every cell, and the failed ones, by place.
+
+    A run is the number of its row; `value` reads a column of it. timed: further rows, of
+    measurements (suite/report/measured.py).
+    """
+
+    def __init__(self, runs: pd.DataFrame, timed: Sequence[dict[str, Any]] = ()) -> None:
+        import pandas as pd
+
+        if timed:
+            runs = pd.concat([runs, pd.DataFrame(timed)], ignore_index=True)
+        self._runs = runs.reset_index(drop=True)
+        self._columns: dict[str, list[Any]] = {}
+        self._found: dict[tuple[Place, Expected], list[int]] = {}
+
+    def value(self, run: int, column: str) -> Any:
+        """A column of a run; None where it has none."""
+        found = self._column(column)
+        return found[run] if found else None
+
+    def alike(self, runs: Iterable[int], columns: Sequence[str]) -> list[list[int]]:
+        """The runs in groups that have equal values in all these columns, both in their order."""
+        chosen = list(runs)
+        known = [own for own in map(self._column, columns) if own]
+        values = zip(*([own[run] for run in chosen] for own in known), strict=True)
+        found: dict[tuple[Any, ...], list[int]] = {}
+        for run, equal in zip(chosen, values, strict=True):
+            found.setdefault(equal, []).append(run)
+        return list(found.values())
+
+    def _column(self, name: str) -> list[Any]:
+        """A column of all runs, None where one has no value; empty if there is no such column."""
+        if name not in self._columns:
+            column = self._runs.get(name)
+            self._columns[name] = (
+                [] if column is None else column.astype(object).where(column.notna(), None).tolist()
+            )
+        return self._columns[name]
+
+    def document(self, run: int, column: str) -> Any:
+        """A JSON column of a run, parsed; an empty dict where it has none."""
+        return json.loads(self.value(run, column) or "{}")
+
+    def find(self, select: Select) -> list[int]:
+        """The newest finished run of each seed of the selected configuration, by seed."""
+        place, known = _place(select), expected(select)
+        if (place, known) not in self._found:
+            seeds = self._column("seed")
+            found: dict[int, int] = {}
+            for how, runs in self._done.get(place, {}).items():
+                if _fits(how, known):
+                    found.update((seeds[run], run) for run in runs)
+            self._found[place, known] = [found[seed] for seed in sorted(found)]
+        return [*self._found[place, known]]
+
+    def failed(self, select: Select) -> list[int]:
+        """Failed runs of the selected configuration, oldest first."""
+        known = self._failed.get(_place(select), {})
+        return sorted(
+            r for how, runs in known.items() if _fits(how, expected(select)) for r in runs
+        )
+
+    def timed(self, select: Select) -> list[int]:
+        """The newest measurement of the selected method, model and bits, whatever its recipe."""
+        variant = expected(select).variant
+        known = self._timed.get(_place(select), {})
+        return sorted(r for how, runs in known.items() if how.variant == variant for r in runs)[-1:]
+
+    @cached_property
+    def _done(self) -> Groups:
+        from suite.collect import newest
+
+        return self._grouped(newest(self._runs).index)
+
+    @cached_property
+    def _failed(self) -> Groups:
+        return self._grouped(self._runs.index[self._runs["status"] == "failed"])
+
+    @cached_property
+    def _timed(self) -> Groups:
+        return self._grouped(self._runs.index[self._runs["status"] == "measured"])
+
+    def _grouped(self, runs: Iterable[int]) -> Groups:
+        """Runs by place and, within one, by how they were made."""
+        found: Groups = defaultdict(lambda: defaultdict(list))
+        chosen = self._runs.loc[list(runs), [*Place._fields, *How._fields]]
+        columns = [chosen[name].fillna(DEFAULTS.get(name, 32)).tolist() for name in chosen]
+        equal: dict[tuple[Any, ...], list[int]] = {}
+        for run, values in zip(chosen.index.tolist(), zip(*columns, strict=True), strict=True):
+            equal.setdefault(values, []).append(run)
+        for values, alike in equal.items():
+            cut = len(Place._fields)
+            found[Place(*values[:cut])][How(*values[cut:])] = alike
+        return found
+
+
+DEFAULTS = {"variant": "", "settings": "{}", "recipe": "{}", "e_bits": NONE}
+"""What an empty column of a run means."""
+
+
+def _fits(how: How, known: Expected) -> bool:
+    return (
+        how.variant == known.variant
+        and how.settings in known.settings
+        and (None if how.e_bits == NONE else int(how.e_bits)) in known.e_bits
+        and (not known.recipes or how.recipe in known.recipes)
+    )
+
+
+def _place(select: Select) -> Place:
+    return Place(select.method or "", expected(select).model, select.task or "", *bits_of(select))

@@ -1,0 +1,1 @@
+"""Records by the thousand: as flat rows, as one table, and compacted in one file."""
