@@ -205,6 +205,8 @@ def _marked(value: Published, log: Mapping[str, Published]) -> Published:
 def find(cell: Cell) -> Published | None:
     """The published main metric of this cell's configuration, or of its nearest one when the
     task is embedded; None if no such number is known."""
+    if cell.method in names()["of_another_model"].get(cell.model, ()):
+        return None
     task = names()["nearest_task"].get(cell.task, cell.task)
     datasets, tasks = task_of(task)
     models = spellings("models", cell.model) or tuple(names()["nearest"].get(cell.model, ()))

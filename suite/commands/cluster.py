@@ -43,7 +43,7 @@ from suite.commands.given import (
     WeightsO,
     named,
 )
-from suite.errors import unknown
+from suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from suite.cluster.submit import Request
@@ -72,7 +72,7 @@ DirtyO = Annotated[
 
 def submit(
     grid: GridA = "",
-    profile: ProfileO = "dev",
+    profile: ProfileO = "",
     executor: ExecutorO = "",
     workers: QueueO = None,
     dry_run: DryRunO = False,
@@ -141,10 +141,19 @@ def _request(
     return Request(
         cells=chosen(choice),
         options=options_from(value),
-        profile=load_profile(profile).model_copy(update=asked),
+        profile=load_profile(profile or _usual(executor)).model_copy(update=asked),
         words=tuple(sys.argv[1:]),
         allow_dirty=allow_dirty,
     )
+
+
+def _usual(executor: str) -> str:
+    """The profile where none is named: only the local queue has one."""
+    if executor != "local":
+        from suite.cluster.profile import profiles
+
+        raise UsageError(f"Name a profile: --profile {'|'.join(profiles())}, or a file of yours.")
+    return "local"
 
 
 def _show(request: Request) -> None:

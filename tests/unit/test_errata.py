@@ -26,7 +26,7 @@ NUMBERED = {
     "lsq_plus-": 2,
     "qvit-": 11,
     "ternarybert-": 1,
-    "binarybert-": 12,
+    "binarybert-": 14,
     "bit-": 7,
     "bibert-": 1,
     "ofq-": 9,

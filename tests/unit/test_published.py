@@ -153,6 +153,12 @@ def test_a_cell_finds_its_own_number() -> None:
     assert rte.value == 64.98
 
 
+def test_a_distilled_model_does_not_take_the_plain_ones_number() -> None:
+    assert find(qat("deit_tiny", 32, "fp32")) is not None
+    assert find(qat("deit_tiny_distilled", 32, "fp32")) is None
+    assert find(qat("deit_tiny_distilled", 4, "qvit")) is not None
+
+
 def test_an_embedded_cell_finds_its_nearest_and_an_unknown_one_nothing() -> None:
     nearest = find(qat("deit_pico", 2, task="fashion"))
     assert nearest is not None

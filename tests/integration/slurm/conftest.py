@@ -47,7 +47,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         run(str(DEVCLUSTER / "stop.sh"), str(root), check=False, PORTS=PORTS)
         os.environ.pop("SLURM_CONF", None)
-        shutil.copytree(root / "log", "/tmp/lastslurm", dirs_exist_ok=True)  # TEMP
         shutil.rmtree(root, ignore_errors=True)
 
 
