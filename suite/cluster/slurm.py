@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def view(name: str, attempts: int = 5, pause: float = 1.0) -> View:
         if text is not None:
             return parse_view(text)
         if attempt + 1 < attempts:
-            time.sleep(pause)
+            _again(pause)
     return View()
 
 
@@ -114,6 +115,11 @@ def _until(text: str) -> float | None:
     return None if end is None else (end - datetime.now()).total_seconds()
 
 
+def _again(pause: float) -> None:
+    print("lowbit: SLURM does not answer; it is asked again", file=sys.stderr, flush=True)
+    time.sleep(pause)
+
+
 def requeue(name: str, attempts: int = 10, pause: float = 3.0) -> bool:
     """Put a running job back into the queue. A controller that is being restarted does not
     answer for a while, so it is asked again; returns whether it agreed."""
@@ -121,7 +127,7 @@ def requeue(name: str, attempts: int = 10, pause: float = 3.0) -> bool:
         if asked(["scontrol", "requeue", name]) is not None:
             return True
         if attempt + 1 < attempts:
-            time.sleep(pause)
+            _again(pause)
     return False
 
 

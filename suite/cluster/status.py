@@ -144,7 +144,7 @@ def _table(lines: Sequence[Line]) -> RenderableType:
 def _values(line: Line) -> tuple[str, ...]:
     state = line.state
     return (
-        name_of(line.job),
+        line.job.label,
         state.words,
         "" if state.epoch is None else f"{state.epoch:.1f}/{state.epochs}",
         "" if state.eta is None else duration(state.eta),
@@ -152,10 +152,6 @@ def _values(line: Line) -> tuple[str, ...]:
         state.host,
         state.message,
     )
-
-
-def name_of(job: Job) -> str:
-    return f"soft labels of {job.label}" if job.role == "labels" else job.label
 
 
 def duration(seconds: float) -> str:
@@ -170,7 +166,7 @@ def _complaints(found: Report) -> Iterator[str]:
     """Of every job that can be retried: where it said what, and the command."""
     bad = [x for x in found.lines if x.state.name in RETRIED]
     for line in bad[:SHOWN]:
-        yield f"{line.state.words}: {name_of(line.job)}"
+        yield f"{line.state.words}: {line.job.label}"
         if line.log is not None:
             yield f"  log:   {line.log}"
         yield f"  again: {retry_command(found, line.job.key)}"

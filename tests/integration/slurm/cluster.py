@@ -111,6 +111,9 @@ class Watched:
         path = self.results / "work" / key / "state" / "checkpoint.pt"
         self.until(path.exists)
 
+    def log(self, key: str) -> str:
+        return Path(self.events(key)[-1].log).read_text()
+
     def starts(self, key: str) -> int:
         return sum(event.kind == "started" for event in self.events(key))
 

@@ -114,17 +114,22 @@ def test_a_full_results_folder_is_told_and_a_freed_one_goes_on(
 def test_a_cell_is_not_put_back_for_ever(
     cluster: Cluster, results: Path, undisturbed: dict[str, str]
 ) -> None:
-    """Guards max_restarts in Journal._requeue: the second stop ends it, its state being saved."""
+    """Guards max_restarts in Journal._requeue: the second stop ends it, its state being saved. And
+    in running._check: whoever else puts it back again, it does not train."""
     sweep = cluster.submit(results, pause=0.3, max_restarts=1)
     (key,) = sweep.cells
     sweep.until_training(key)
     run("scancel", "--signal=USR2", sweep.slurm_id(key))
     sweep.until(lambda: sweep.starts(key) == 2 and sweep.state(key).words == "running")
     (task,) = sweep.until(lambda: cluster.tasks(sweep.slurm_id(key)))
-    sweep.until(lambda: "goes on at pass" in run("tail", "-c2000", sweep.events(key)[-1].log))
+    sweep.until(lambda: "goes on at pass" in sweep.log(key))
     os.kill(task, signal.SIGUSR2)
     sweep.until_state(key, "failed (restarts)")
+    assert sweep.starts(key) == 2
     sweep.pace(0)
+    run("scontrol", "requeue", sweep.slurm_id(key))
+    sweep.until(lambda: sweep.starts(key) == 3)
+    sweep.until_state(key, "failed (restarts)")
     sweep.retry()
     sweep.until_state(key, "done")
     all_done(sweep, undisturbed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -94,8 +93,9 @@ def test_a_restarted_controller_harms_nobody_and_is_waited_for(
     early: Watched, cluster: Cluster, results: Path, undisturbed: dict[str, str]
 ) -> None:
     """Guards the repeated questions in suite.cluster.slurm: one job trains on, the other is told
-    to stop while no controller answers, and must still get back into the queue."""
-    sweep = cluster.submit(results, ONLY_WHEN_TOLD, seeds="0,1", pause=0.4)
+    to stop while no controller answers, longer than scontrol itself waits, and must still get back
+    into the queue."""
+    sweep = cluster.submit(results, ONLY_WHEN_TOLD, seeds="0,1", pause=4.0)
     first, second = sweep.cells
     for key in sweep.cells:
         sweep.until_training(key)
@@ -103,7 +103,7 @@ def test_a_restarted_controller_harms_nobody_and_is_waited_for(
     os.kill(cluster.pid("slurmctld"), signal.SIGTERM)
     sweep.until(lambda: not (cluster.root / "slurmctld.pid").exists())
     os.kill(task, signal.SIGUSR2)
-    time.sleep(4)
+    sweep.until(lambda: "asked again" in sweep.log(second))
     assert sweep.state(first).words == "running"
     run("slurmctld")
     sweep.until(lambda: any(e.state == "requeued" for e in sweep.events(second)))
