@@ -39,7 +39,7 @@ def wait_for(folder: Path, pattern: str) -> None:
 def test_a_stop_signal_saves_and_the_same_command_goes_on(
     which: signal.Signals, results: Path, run: Command
 ) -> None:
-    words = [*LSQ, "--recipe=max_steps=150", "--recipe=epochs=1", "--checkpoint-minutes=0.001"]
+    words = [*LSQ, "--recipe=max_steps=90", "--recipe=epochs=1", "--checkpoint-minutes=0.01"]
     running = start(*words, "--results", str(results))
     wait_for(results, "work/lsq-*/state/checkpoint.pt")
     running.send_signal(which)
