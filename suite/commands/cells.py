@@ -3,45 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from suite.choosing import choice_from, options_from
-from suite.commands.given import (
-    ABitsO,
-    AllO,
-    AtO,
-    BatchesO,
-    BitsO,
-    CompileO,
-    DataO,
-    DeviceO,
-    DrawsO,
-    EBitsO,
-    FreshO,
-    GroupsO,
-    LabelsO,
-    MethodO,
-    MinutesO,
-    ModelO,
-    NoGateO,
-    PerBatchO,
-    PermuteO,
-    PlacesO,
-    RecipeO,
-    ResultsO,
-    SeedO,
-    SetO,
-    TaskO,
-    TextsO,
-    ThreadsO,
-    VariantO,
-    WBitsO,
-    WeightsO,
-    WorkersO,
-    named,
-)
+from suite.commands.given import EXECUTING, SELECTING, DataO, ResultsO, taking
 
 
 def list_(
@@ -52,71 +19,23 @@ def list_(
     """Show methods, models, tasks and cells, and what each lacks on this machine."""
     from suite.listing import listing
 
-    print(listing(what, options_from(named(data=data, results=results))))
+    print(listing(what, options_from({"data": data, "results": results}.get)))
 
 
-def run(
-    method: MethodO = None,
-    model: ModelO = None,
-    task: TaskO = None,
-    bits: BitsO = None,
-    w_bits: WBitsO = None,
-    a_bits: ABitsO = None,
-    e_bits: EBitsO = None,
-    seed: SeedO = None,
-    variant: VariantO = None,
-    draws: DrawsO = None,
-    groups: GroupsO = None,
-    permute: PermuteO = None,
-    at: AtO = None,
-    places: PlacesO = None,
-    texts_per_batch: PerBatchO = None,
-    batches: BatchesO = None,
-    set_: SetO = None,
-    recipe: RecipeO = None,
-    results: ResultsO = None,
-    data: DataO = None,
-    weights: WeightsO = None,
-    soft_labels: LabelsO = None,
-    texts: TextsO = None,
-    device: DeviceO = None,
-    threads: ThreadsO = None,
-    workers: WorkersO = None,
-    compile_: CompileO = None,
-    checkpoint_minutes: MinutesO = None,
-    all_: AllO = False,
-    fresh: FreshO = False,
-    no_gate: NoGateO = False,
-) -> None:
+@taking(*SELECTING, *EXECUTING, "workers", "fresh")
+def run(given: dict[str, Any]) -> None:
     """Run the selected cells (stored ones are not run again) and print their table."""
     from suite.session import run_cells
 
-    value = named(**locals())
-    raise typer.Exit(run_cells(choice_from(value), options_from(value)))
+    raise typer.Exit(run_cells(choice_from(given.get), options_from(given.get)))
 
 
-def prepare(
-    method: MethodO = None,
-    model: ModelO = None,
-    task: TaskO = None,
-    bits: BitsO = None,
-    seed: SeedO = None,
-    variant: VariantO = None,
-    recipe: RecipeO = None,
-    results: ResultsO = None,
-    data: DataO = None,
-    weights: WeightsO = None,
-    soft_labels: LabelsO = None,
-    device: DeviceO = None,
-    threads: ThreadsO = None,
-    workers: WorkersO = None,
-    all_: AllO = False,
-) -> None:
+@taking(*SELECTING, *EXECUTING, "workers")
+def prepare(given: dict[str, Any]) -> None:
     """Make what the selected cells need: FP32 models and soft labels."""
     from suite.session import prepare_cells
 
-    value = named(**locals())
-    prepare_cells(choice_from(value), options_from(value))
+    prepare_cells(choice_from(given.get), options_from(given.get))
 
 
 def show(
@@ -126,7 +45,7 @@ def show(
     """Print every record of a cell as JSON, oldest first."""
     from suite.listing import records_of
 
-    for record in records_of(cell, options_from(named(results=results)).results):
+    for record in records_of(cell, options_from({"results": results}.get).results):
         print(record.model_dump_json(indent=1))
 
 
@@ -140,7 +59,7 @@ def outliers(
     from suite.report.outliers import draw
     from suite.results import Store
 
-    options = options_from(named(results=results))
+    options = options_from({"results": results}.get)
     done = [r for r in records_of(cell, options.results) if r.status == "done"]
     for path in draw(done[-1], Store(options.results), out) if done else ():
         print(path)
@@ -150,7 +69,7 @@ def doctor(data: DataO = None, results: ResultsO = None) -> None:
     """Say what is installed, found and missing, and the command that mends it."""
     from suite.doctor import diagnose
 
-    text, healthy = diagnose(options_from(named(data=data, results=results)))
+    text, healthy = diagnose(options_from({"data": data, "results": results}.get))
     print(text)
     raise typer.Exit(0 if healthy else 3)
 

@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.commands.given import Many
+from suite.commands.given import FoldersO, PaperO
 from suite.commands.store import folders_of, tell
 
 if TYPE_CHECKING:
     from suite.collect import Collected
-
-FoldersO = Annotated[
-    Many, typer.Option("--results", help="results folders (can be repeated)", show_default=False)
-]
-PaperO = Annotated[
-    str | None, typer.Option("--paper", help="of one paper, like P1 or OFQ", show_default=False)
-]
 
 
 def claims(

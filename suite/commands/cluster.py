@@ -10,44 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suite.choosing import choice_from, options_from
-from suite.commands.given import (
-    ABitsO,
-    AllO,
-    AtO,
-    BatchesO,
-    BitsO,
-    CompileO,
-    DataO,
-    DeviceO,
-    DrawsO,
-    EBitsO,
-    GroupsO,
-    LabelsO,
-    Many,
-    MethodO,
-    MinutesO,
-    ModelO,
-    NoGateO,
-    PerBatchO,
-    PermuteO,
-    PlacesO,
-    RecipeO,
-    ResultsO,
-    SeedO,
-    SetO,
-    TaskO,
-    TextsO,
-    ThreadsO,
-    VariantO,
-    WBitsO,
-    WeightsO,
-    named,
-)
+from suite.commands.given import EXECUTING, SELECTING, Many, taking
 from suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from suite.cluster.submit import Request
     from suite.cluster.sweep import Sweep
+    from suite.grid import Choice
 
 GridA = Annotated[
     str, typer.Argument(help="a grid (embedded, imagenet, text) or FILE.toml: all its cells")
@@ -70,51 +39,30 @@ DirtyO = Annotated[
 ]
 
 
+@taking(*SELECTING, *EXECUTING)
 def submit(
+    given: dict[str, Any],
     grid: GridA = "",
     profile: ProfileO = "",
     executor: ExecutorO = "",
     workers: QueueO = None,
+    data_workers: DataWorkersO = None,
     dry_run: DryRunO = False,
     allow_dirty: DirtyO = False,
-    method: MethodO = None,
-    model: ModelO = None,
-    task: TaskO = None,
-    bits: BitsO = None,
-    w_bits: WBitsO = None,
-    a_bits: ABitsO = None,
-    e_bits: EBitsO = None,
-    seed: SeedO = None,
-    variant: VariantO = None,
-    draws: DrawsO = None,
-    groups: GroupsO = None,
-    permute: PermuteO = None,
-    at: AtO = None,
-    places: PlacesO = None,
-    texts_per_batch: PerBatchO = None,
-    batches: BatchesO = None,
-    set_: SetO = None,
-    recipe: RecipeO = None,
-    results: ResultsO = None,
-    data: DataO = None,
-    weights: WeightsO = None,
-    soft_labels: LabelsO = None,
-    texts: TextsO = None,
-    device: DeviceO = None,
-    threads: ThreadsO = None,
-    data_workers: DataWorkersO = None,
-    compile_: CompileO = None,
-    checkpoint_minutes: MinutesO = None,
-    all_: AllO = False,
-    no_gate: NoGateO = False,
 ) -> None:
     """Queue the selected cells and what they need, on SLURM or on this machine, and return."""
-    given: dict[str, Any] = {**locals(), "workers": data_workers}
+    given = {**given, "workers": data_workers}
     request = _request(grid, profile, executor, workers, allow_dirty, given)
     if dry_run:
         _show(request)
     else:
         _queue(request)
+
+
+def selected(grid: str, given: dict[str, Any]) -> Choice:
+    """The choice of a command that takes a whole grid, too."""
+    choice = choice_from(given.get)
+    return replace(choice, grid=grid, everything=True) if grid else choice
 
 
 def _request(
@@ -129,18 +77,14 @@ def _request(
     from suite.cluster.submit import Request
     from suite.session import chosen
 
-    value = named(**given)
-    choice = choice_from(value)
-    if grid:
-        choice = replace(choice, grid=grid, everything=True)
     asked: dict[str, Any] = {"workers": workers} if workers else {}
     if executor:
         if executor not in ("slurm", "local"):
             raise unknown("executor", executor, ("slurm", "local"))
         asked["executor"] = executor
     return Request(
-        cells=chosen(choice),
-        options=options_from(value),
+        cells=chosen(selected(grid, given)),
+        options=options_from(given.get),
         profile=load_profile(profile or _usual(executor)).model_copy(update=asked),
         words=tuple(sys.argv[1:]),
         allow_dirty=allow_dirty,

@@ -1,53 +1,87 @@
-"""The options that commands share, and their values by name."""
+"""The options that commands share: declared once, and handed to a command by name."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
 
-from suite.choosing import CHOICES
+from suite.choosing import CHOICES, SWITCHES
+
+Many = list[str] | None
+"""Values of an option that can be repeated."""
 
 
 def option(name: str) -> Any:
-    return typer.Option(f"--{name}", help=CHOICES[name], show_default=False)
+    return Annotated[Many, typer.Option(f"--{name}", help=CHOICES[name], show_default=False)]
 
 
-Many = list[str] | None
-MethodO = Annotated[Many, option("method")]
-ModelO = Annotated[Many, option("model")]
-TaskO = Annotated[Many, option("task")]
-BitsO = Annotated[Many, option("bits")]
-WBitsO = Annotated[Many, option("w-bits")]
-EBitsO = Annotated[Many, option("e-bits")]
-TextsO = Annotated[Many, option("texts")]
-DrawsO = Annotated[Many, option("draws")]
-GroupsO = Annotated[Many, option("groups")]
-PermuteO = Annotated[Many, option("permute")]
-AtO = Annotated[Many, option("at")]
-PlacesO = Annotated[Many, option("places")]
-PerBatchO = Annotated[Many, option("texts-per-batch")]
-BatchesO = Annotated[Many, option("batches")]
-ABitsO = Annotated[Many, option("a-bits")]
-SeedO = Annotated[Many, option("seed")]
-VariantO = Annotated[Many, option("variant")]
-SetO = Annotated[Many, option("set")]
-RecipeO = Annotated[Many, option("recipe")]
-ResultsO = Annotated[Many, option("results")]
-DataO = Annotated[Many, option("data")]
-WeightsO = Annotated[Many, option("weights")]
-LabelsO = Annotated[Many, option("soft-labels")]
-DeviceO = Annotated[Many, option("device")]
-ThreadsO = Annotated[Many, option("threads")]
-WorkersO = Annotated[Many, option("workers")]
-CompileO = Annotated[Many, option("compile")]
-MinutesO = Annotated[Many, option("checkpoint-minutes")]
-AllO = Annotated[bool, typer.Option("--all", help="take every cell that fits")]
-FreshO = Annotated[bool, typer.Option("--fresh", help="run again although a record is stored")]
-NoGateO = Annotated[bool, typer.Option("--no-gate", help="go on below the FP32 gate")]
+def switch(name: str) -> Any:
+    return Annotated[bool, typer.Option(f"--{name}", help=SWITCHES[name])]
 
 
-def named(**given: Any) -> Any:
-    """A lookup by option name over a command's arguments (`w_bits` is `w-bits`)."""
-    values = {name.rstrip("_").replace("_", "-"): value for name, value in given.items()}
-    return values.get
+ResultsO = option("results")
+DataO = option("data")
+MethodO = option("method")
+BitsO = option("bits")
+WBitsO = option("w-bits")
+ABitsO = option("a-bits")
+VariantO = option("variant")
+
+FoldersO = Annotated[
+    Many, typer.Option("--results", help="results folders (can be repeated)", show_default=False)
+]
+PaperO = Annotated[
+    str | None, typer.Option("--paper", help="of one paper, like P1 or OFQ", show_default=False)
+]
+MixO = Annotated[
+    bool, typer.Option("--mix", help="set records side by side that differ in data or versions")
+]
+
+SELECTING = (
+    *("method", "model", "task", "bits", "w-bits", "a-bits", "e-bits", "seed", "variant"),
+    *("draws", "groups", "permute", "at", "places", "texts-per-batch", "batches", "set"),
+    *("recipe", "all"),
+)
+"""Which cells."""
+
+EXECUTING = (
+    *("results", "data", "weights", "soft-labels", "texts", "device", "threads"),
+    *("compile", "checkpoint-minutes", "no-gate"),
+)
+"""How they run."""
+
+
+def taking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options besides its own parameters; it gets their values as `given`, a
+    dict by option name, which `choice_from(given.get)` and `options_from(given.get)` read."""
+    added = [_parameter(name) for name in names]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        every = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.name != "given"] + added
+
+        @wraps(command)
+        def called(**values: Any) -> None:
+            given = {name: values.pop(_word(name)) for name in names}
+            command(**values, given=given)
+
+        # What typer reads; it finds no names to look up in annotations that are types already.
+        called.__dict__["__signature__"] = Signature(every)
+        called.__annotations__ = {p.name: p.annotation for p in every}
+        return called
+
+    return decorate
+
+
+def _parameter(name: str) -> Parameter:
+    annotation, default = (switch(name), False) if name in SWITCHES else (option(name), None)
+    return Parameter(_word(name), Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _word(name: str) -> str:
+    return name.replace("-", "_")

@@ -8,18 +8,14 @@ from typing import Annotated
 
 import typer
 
-from suite.commands.given import Many
+from suite.commands.given import FoldersO, MixO
 from suite.commands.store import folders_of, tell
 
 
 def report(
-    results: Annotated[
-        Many, typer.Option(help="results folders (can be repeated)", show_default=False)
-    ] = None,
+    results: FoldersO = None,
     out: Annotated[Path, typer.Option(help="the file to write")] = Path("report.html"),
-    mix: Annotated[
-        bool, typer.Option("--mix", help="set records side by side that differ in data or versions")
-    ] = False,
+    mix: MixO = False,
 ) -> None:
     """Write claims, tables, figures, errata and records as one HTML file that needs no network."""
     from suite.report.content import content_of

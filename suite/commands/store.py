@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.commands.given import Many
+from suite.commands.given import FoldersO
 from suite.errors import UsageError
 from suite.options import default_results
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def collect(
-    results: Annotated[
-        Many, typer.Option(help="results folders (can be repeated)", show_default=False)
-    ] = None,
+    results: FoldersO = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of records.parquet", show_default=False)
     ] = None,

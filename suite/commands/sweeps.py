@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.choosing import choice_from, options_from
-from suite.commands.cluster import DataWorkersO, GridA, ProfileO, QueueO
-from suite.commands.given import (
-    ABitsO,
-    AllO,
-    AtO,
-    BatchesO,
-    BitsO,
-    CompileO,
-    DataO,
-    DeviceO,
-    DrawsO,
-    EBitsO,
-    GroupsO,
-    LabelsO,
-    MethodO,
-    ModelO,
-    PerBatchO,
-    PermuteO,
-    PlacesO,
-    RecipeO,
-    ResultsO,
-    SeedO,
-    SetO,
-    TaskO,
-    TextsO,
-    ThreadsO,
-    VariantO,
-    WBitsO,
-    WeightsO,
-    named,
-)
+from suite.choosing import options_from
+from suite.commands.cluster import DataWorkersO, GridA, ProfileO, QueueO, selected
+from suite.commands.given import EXECUTING, SELECTING, ResultsO, taking
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +37,7 @@ def status(
     from suite.cluster.status import render, report
     from suite.cluster.sweep import load_sweep
 
-    root = options_from(named(results=results)).results
+    root = options_from({"results": results}.get).results
     chosen = load_sweep(root, sweep)
     if watch:
         _watch(lambda: report(root, chosen), lambda found: render(found, all_), every)
@@ -88,7 +58,7 @@ def retry(
     from suite.cluster.control import retry as again
     from suite.cluster.sweep import load_sweep
 
-    root = options_from(named(results=results)).results
+    root = options_from({"results": results}.get).results
     print(again(root, load_sweep(root, sweep), cell or [], failed))
 
 
@@ -100,7 +70,7 @@ def cancel(
     from suite.cluster.control import cancel as end
     from suite.cluster.sweep import load_sweep
 
-    root = options_from(named(results=results)).results
+    root = options_from({"results": results}.get).results
     print(end(root, load_sweep(root, sweep)))
 
 
@@ -113,62 +83,35 @@ def logs(
     """Print what a job of a sweep has said."""
     from suite.cluster.control import logs_of
 
-    for path in logs_of(options_from(named(results=results)).results, cell, sweep):
+    for path in logs_of(options_from({"results": results}.get).results, cell, sweep):
         text = path.read_text(encoding="utf-8", errors="replace").splitlines()
         print(f"==> {path}", file=sys.stderr)
         print("\n".join(text[-lines:]))
 
 
+@taking(*SELECTING, *EXECUTING)
 def plan(
+    given: dict[str, Any],
     grid: GridA = "",
     profile: ProfileO = "dev",
     workers: QueueO = None,
+    data_workers: DataWorkersO = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="measure a few steps of what no record tells")
     ] = False,
-    method: MethodO = None,
-    model: ModelO = None,
-    task: TaskO = None,
-    bits: BitsO = None,
-    w_bits: WBitsO = None,
-    a_bits: ABitsO = None,
-    e_bits: EBitsO = None,
-    seed: SeedO = None,
-    variant: VariantO = None,
-    draws: DrawsO = None,
-    groups: GroupsO = None,
-    permute: PermuteO = None,
-    at: AtO = None,
-    places: PlacesO = None,
-    texts_per_batch: PerBatchO = None,
-    batches: BatchesO = None,
-    set_: SetO = None,
-    recipe: RecipeO = None,
-    results: ResultsO = None,
-    data: DataO = None,
-    weights: WeightsO = None,
-    soft_labels: LabelsO = None,
-    texts: TextsO = None,
-    device: DeviceO = None,
-    threads: ThreadsO = None,
-    data_workers: DataWorkersO = None,
-    compile_: CompileO = None,
-    all_: AllO = False,
 ) -> None:
     """Say how many jobs a selection is, and what they would take; queue nothing."""
-    value = named(**{**locals(), "workers": data_workers})
     from suite.cluster.planning import plan as planned
     from suite.cluster.planning import render
     from suite.cluster.profile import load_profile
     from suite.session import chosen
 
-    choice = choice_from(value)
-    if grid:
-        choice = replace(choice, grid=grid, everything=True)
+    given = {**given, "workers": data_workers}
     asked = load_profile(profile)
     if workers:
         asked = asked.model_copy(update={"workers": workers})
-    found = planned(chosen(choice), options_from(value), asked, probing=probe)
+    cells = chosen(selected(grid, given))
+    found = planned(cells, options_from(given.get), asked, probing=probe)
     _console().print(render(found))
 
 

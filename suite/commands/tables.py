@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.commands.given import Many
+from suite.commands.given import FoldersO, Many, MixO
 from suite.commands.store import folders_of, tell
 from suite.errors import UsageError, unknown
 
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 
 def tables(
     out: Annotated[Path, typer.Option(help="folder to write into", show_default=False)],
-    results: Annotated[
-        Many, typer.Option(help="results folders (can be repeated)", show_default=False)
-    ] = None,
+    results: FoldersO = None,
     only: Annotated[
         Many, typer.Option(help="ids of tables (can be repeated)", show_default=False)
     ] = None,
     specs: Annotated[Path | None, typer.Option(help="folder of specs", show_default=False)] = None,
-    mix: Annotated[
-        bool, typer.Option("--mix", help="set records side by side that differ in data or versions")
-    ] = False,
+    mix: MixO = False,
 ) -> None:
     """Write the papers' tables as Markdown, LaTeX, CSV and HTML, each number beside the
     published one."""
