@@ -3,15 +3,14 @@ data from tables/errata/*.toml."""
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from suite.cell import validated
-from suite.errors import UsageError, unknown
+from suite.errors import unknown
+from suite.tomlfile import unique_entries
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "tables" / "errata"
 
@@ -86,24 +85,7 @@ class Erratum(_Frozen):
 
 @cache
 def _load(folder: Path) -> tuple[Erratum, ...]:
-    found: dict[str, Erratum] = {}
-    for path in sorted(folder.glob("*.toml")):
-        for table in _tables(path):
-            entry: Erratum = validated(
-                Erratum, table, f"erratum {table.get('id')!r} of {path.name}"
-            )
-            if entry.id in found:
-                raise UsageError(f"The erratum {entry.id!r} of {path.name} is there twice.")
-            found[entry.id] = entry
-    return tuple(found.values())
-
-
-def _tables(path: Path) -> list[dict[str, Any]]:
-    try:
-        tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["erratum"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise UsageError(f"The errata {path} cannot be read ({problem!r}).") from problem
-    return tables
+    return unique_entries(folder, "erratum", Erratum, "errata")
 
 
 def errata(paper: str | None = None, folder: Path = FOLDER) -> list[Erratum]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from suite.cell import Cell, _Frozen, make_cell, validated
 from suite.errors import UsageError, unknown
 from suite.recipes import recipe
 from suite.registry import METHODS, MODELS, TASKS, outside
+from suite.tomlfile import tables_of
 
 FULL = 32
 
@@ -45,17 +45,9 @@ def entries(grid: str = "") -> tuple[Entry, ...]:
     headlines are chosen. Raises UsageError for an unknown grid."""
     found = []
     for path in _files(grid):
-        for table in _tables(path):
+        for table in tables_of(path, "entry", "grid"):
             found.append(validated(Entry, table, f"grid entry of {path.name}"))
     return tuple(found)
-
-
-def _tables(path: Path) -> list[dict[str, Any]]:
-    try:
-        found: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["entry"]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as problem:
-        raise UsageError(f"The grid {path} holds no [[entry]] tables ({problem}).") from None
-    return found
 
 
 def grids() -> dict[str, Path]:

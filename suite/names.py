@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError, unknown
+from suite.errors import unknown
+from suite.tomlfile import read_toml
 
 FOLDER = Path(__file__).resolve().parent.parent / "tables" / "published"
 
@@ -16,12 +16,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "tables" / "published"
 @cache
 def names() -> dict[str, Any]:
     """The whole file, a table a kind of name."""
-    path = FOLDER / "names.toml"
-    try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise UsageError(f"{path} cannot be read ({problem}); restore it.") from problem
-    return found
+    return read_toml(FOLDER / "names.toml", "published names")
 
 
 def paper(short: str) -> str:

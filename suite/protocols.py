@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from suite.cell import validated
-from suite.errors import UsageError
 from suite.names import FOLDER, paper
+from suite.tomlfile import tables_of
 
 Words = str | tuple[str, ...]
 
@@ -52,11 +51,7 @@ def words(value: Words) -> tuple[str, ...]:
 
 @cache
 def _entries() -> tuple[About, ...]:
-    path = FOLDER / "protocols.toml"
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["about"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise UsageError(f"{path} cannot be read ({problem}); restore it.") from problem
+    tables = tables_of(FOLDER / "protocols.toml", "about", "protocols")
     return tuple(validated(About, table, "protocols.toml") for table in tables)
 
 

@@ -4,7 +4,6 @@ errata use."""
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from suite.cell import Cell, validated
 from suite.errors import UsageError, unknown
 from suite.grid import Choice, select
+from suite.tomlfile import read_toml
 
 PATH: Final = Path(__file__).resolve().parent.parent / "tables" / "cells.toml"
 
@@ -98,10 +98,7 @@ def selectors(path: Path = PATH) -> dict[str, Selector]:
 
     An entry may say `like = "another"`: it takes that one's fields and replaces those it has.
     """
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise UsageError(f"The named cells {path} cannot be read ({problem}).") from problem
+    tables = read_toml(path, "named cells")
     return {
         name: validated(Selector, _whole(name, tables, ()), f"named cell {name!r}")
         for name in tables

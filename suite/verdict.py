@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +13,9 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from suite.cell import validated
-from suite.errors import UsageError
 from suite.published import Published
 from suite.statistics import t_interval
+from suite.tomlfile import tables_of
 
 TOLERANCES: Final = Path(__file__).resolve().parent.parent / "tables" / "tolerances.toml"
 
@@ -115,10 +114,7 @@ class Tolerance(BaseModel):
 @cache
 def tolerances(path: Path = TOLERANCES) -> tuple[Tolerance, ...]:
     """All entries; raises UsageError with the file's name when it cannot be read."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["tolerance"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise UsageError(f"The tolerances {path} cannot be read ({problem}).") from problem
+    tables = tables_of(path, "tolerance", "tolerances")
     return tuple(validated(Tolerance, table, "tolerance") for table in tables)
 
 

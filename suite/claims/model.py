@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from suite.cell import validated
-from suite.errors import UsageError
+from suite.tomlfile import unique_entries
 
 FOLDER: Final = Path(__file__).resolve().parent.parent.parent / "tables" / "claims"
 
@@ -135,19 +133,4 @@ class Claim(_Frozen):
 @cache
 def all_claims(folder: Path = FOLDER) -> tuple[Claim, ...]:
     """Every claim of the folder's files; raises UsageError that names the file and the entry."""
-    found: dict[str, Claim] = {}
-    for path in sorted(folder.glob("*.toml")):
-        for table in _tables(path):
-            claim: Claim = validated(Claim, table, f"claim {table.get('id')!r} of {path.name}")
-            if claim.id in found:
-                raise UsageError(f"The claim {claim.id!r} of {path.name} exists twice; rename one.")
-            found[claim.id] = claim
-    return tuple(found.values())
-
-
-def _tables(path: Path) -> list[dict[str, Any]]:
-    try:
-        tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["claim"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise UsageError(f"The claims {path} cannot be read ({problem!r}).") from problem
-    return tables
+    return unique_entries(folder, "claim", Claim, "claims")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from suite.cell import validated
 from suite.errors import UsageError, unknown
+from suite.tomlfile import read_toml
 
 PROFILES = Path(__file__).resolve().parents[2] / "slurm" / "profiles"
 
@@ -89,7 +89,7 @@ def load_profile(name_or_path: str) -> Profile:
             raise unknown("profile", name_or_path, [*known, "FILE.toml"])
         if not path.is_file():
             raise UsageError(f"There is no profile {path}; registered: {', '.join(known)}.")
-    return parse_profile(_table(path), path.name)
+    return parse_profile(read_toml(path, "profile"), path.name)
 
 
 def parse_profile(table: dict[str, Any], name: str) -> Profile:
@@ -101,10 +101,3 @@ def parse_profile(table: dict[str, Any], name: str) -> Profile:
             f"{found.time_minutes} min, so a job could never run; make signal_seconds smaller."
         )
     return found
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UsageError(f"The profile {path} is not TOML: {problem}.") from None

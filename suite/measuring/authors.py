@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from suite.errors import UsageError
 from suite.measuring.records import Measurement
+from suite.tomlfile import read_toml
 
 FOLDER = Path(__file__).resolve().parents[2] / "tables" / "published"
 
@@ -40,7 +40,7 @@ class Known:
 @cache
 def known() -> tuple[Known, ...]:
     """All of tables/published/costs.toml. Raises UsageError if a row it names is not there."""
-    content = tomllib.loads((FOLDER / "costs.toml").read_text(encoding="utf-8"))
+    content = read_toml(FOLDER / "costs.toml", "published costs")
     measured = [
         _known(one, one["time"], one["memory"], one["source"]) for one in content["measured"]
     ]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from suite.cell import Recipe, validated
 from suite.errors import LowbitError, unknown
+from suite.tomlfile import read_toml
 
 
 @cache
 def _tables() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(Path(__file__).parent.glob("*.toml")):
-        for name, table in tomllib.loads(path.read_text()).items():
+        for name, table in read_toml(path, "recipes").items():
             if name in found:
                 raise LowbitError(f"The recipe {name!r} of {path.name} exists twice; rename one.")
             found[name] = table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from suite.protocols import words
 from suite.recipes import recipe
 from suite.registry import METHODS, MODELS, TASKS, outside
 from suite.report.spec import Block, Column, Lookup, RowSpec, Select, Spec
+from suite.tomlfile import read_toml
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "tables" / "specs"
 
@@ -47,9 +47,9 @@ TAKEN_OVER = ("labels", "select", "published", "column")
 
 def load(path: Path) -> Spec:
     """Read one spec; raises UsageError with the file, what is wrong in it and what is valid."""
-    table = _toml(path)
+    table = read_toml(path, "spec")
     if "like" in table:
-        other = _toml(path.with_name(Path(str(table["like"])).name + ".toml"))
+        other = read_toml(path.with_name(Path(str(table["like"])).name + ".toml"), "spec")
         table = {**{k: other[k] for k in TAKEN_OVER if k in other}, **table}
     try:
         spec: Spec = _parsed(Spec, table, "spec")
@@ -57,13 +57,6 @@ def load(path: Path) -> Spec:
     except LowbitError as problem:
         raise UsageError(f"The spec {path}: {problem}") from problem
     return spec
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise UsageError(f"The spec {path} cannot be read ({problem}).") from problem
 
 
 def _parsed(kind: type[BaseModel], table: Any, what: str) -> Any:

@@ -66,7 +66,7 @@ def test_a_profile_can_be_a_file(tmp_path: Path) -> None:
     path.write_text('partition = "gpu"\nextra = {reservation = "paper"}\n')
     assert load_profile(str(path)).extra == {"reservation": "paper"}
     path.write_text("partition =\n")
-    with pytest.raises(UsageError, match="is not TOML"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load_profile(str(path))
     with pytest.raises(UsageError, match="There is no profile"):
         load_profile(str(tmp_path / "other.toml"))
