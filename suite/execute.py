@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +15,12 @@ from suite import measure
 from suite.audit import audit
 from suite.cell import Cell, make_cell
 from suite.checkpoint import State
+from suite.data import open_data
+from suite.device import choose_device, set_threads
 from suite.distributed import Ranks, join
-from suite.errors import EnvironmentProblem, LowbitError, UsageError
+from suite.errors import LowbitError
 from suite.evaluate import Evaluation, evaluate
+from suite.gate import check_gate
 from suite.labels import labels_for
 from suite.method import Finished, Method
 from suite.model_size import sizes_of
@@ -30,7 +32,7 @@ from suite.provenance import provenance
 from suite.registry import TASKS, model_spec
 from suite.results import Record, Store, new_run_id, now
 from suite.stages import last_stage, path_of, told, train_stages
-from suite.tasks.base import DataOptions, Dataset, to_device
+from suite.tasks.base import Dataset, to_device
 from suite.train import Training, pays_to_compile, planned_steps
 
 AUDIT_IMAGES = 16
@@ -38,10 +40,6 @@ AUDIT_IMAGES = 16
 
 class AuditFailed(LowbitError):
     """A tensor that should be quantized to b bits is not."""
-
-
-class GateClosed(EnvironmentProblem):
-    """The FP32 model is worse than it must be for a quantized number to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -207,70 +205,6 @@ def _keep(run: Run, record: Record, tensors: dict[str, torch.Tensor], final: Eva
     if final.values is not None:
         store.write_values(own, final.values)
     store.write(record)
-
-
-def choose_device(options: Options, ranks: Ranks) -> torch.device:
-    """`auto`: this process's CUDA device if there is one, else the CPU."""
-    if options.device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device cannot be {options.device!r}; valid: auto, cpu, cuda.")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem(
-            "--device cuda was asked for, but PyTorch sees no CUDA device; run `lowbit doctor`."
-        )
-    if options.device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", ranks.local % torch.cuda.device_count())
-
-
-def set_threads(options: Options, ranks: Ranks) -> None:
-    """All cores, shared among the processes, unless told otherwise."""
-    share = max(1, len(os.sched_getaffinity(0)) // ranks.world)
-    torch.set_num_threads(options.threads or share)
-
-
-def data_options(cell: Cell, options: Options) -> DataOptions:
-    """How the cell's data is opened: what its model takes, and where this machine has it."""
-    spec, recipe = model_spec(cell.model), cell.recipe
-    shared: dict[str, Any] = {"root": options.data, "workers": options.workers}
-    if spec.modality == "image":
-        return DataOptions(
-            **shared,
-            image_size=spec.image_size,
-            classes=spec.classes,
-            crop_scale=recipe.crop_scale,
-        )
-    return DataOptions(
-        **shared,
-        tokenizer=lambda: spec.tokenizer(options.weights),
-        max_length=recipe.max_length or spec.max_length,
-        pad=recipe.pad,
-        texts=options.texts,
-        augmented=recipe.augment,
-    )
-
-
-def open_data(cell: Cell, options: Options) -> Dataset:
-    """The task's data; raises Missing with what to do when it is not here."""
-    task = TASKS.get(cell.task)
-    where = data_options(cell, options)
-    missing = task.missing(where)
-    if missing:
-        raise missing
-    return task.open(where)
-
-
-def check_gate(cell: Cell, before: dict[str, Record], options: Options) -> None:
-    """Refuse to pay for a quantized cell when its FP32 model is not what it should be."""
-    gate = cell.recipe.gate
-    if gate is None or "fp32" not in before or not options.gate:
-        return
-    measured = before["fp32"].metrics[TASKS.get(cell.task).metric]
-    if measured < gate:
-        raise GateClosed(
-            f"{cell.label}: the FP32 model reaches {measured:.2f} % where at least {gate:.2f} % "
-            "are expected, so a quantized number would mean nothing; check data and weights, or go "
-            "on with --no-gate."
-        )
 
 
 def _scorer(

@@ -47,8 +47,9 @@ def prepare_cells(choice: Choice, options: Options) -> None:
 
 def prepare_one(cell: Cell, options: Options, reporter: Reporter) -> None:
     """Obtain the cells that `cell` needs, and its soft labels."""
+    from suite.data import open_data
+    from suite.device import choose_device, set_threads
     from suite.distributed import join
-    from suite.execute import choose_device, open_data, set_threads
     from suite.labels import labels_for
     from suite.results import Store
 

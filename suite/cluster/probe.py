@@ -136,8 +136,10 @@ class _Bench:
 
 def _measured(cell: Cell, options: Options, folder: Path, processes: int) -> Pace:
     from suite import measure
+    from suite.data import open_data
+    from suite.device import choose_device, set_threads
     from suite.distributed import Ranks
-    from suite.execute import choose_device, open_data, set_threads, training_of
+    from suite.execute import training_of
     from suite.runner import learns_from_labels, method_of
     from suite.train import planned_steps, train
 

@@ -16,8 +16,8 @@ from suite.results import Store
 
 def run(given: dict[str, Any], say: Callable[[str], None]) -> int:
     """Measure as the command's options say; returns 1 if a case could not be measured."""
+    from suite.device import choose_device
     from suite.distributed import join
-    from suite.execute import choose_device
     from suite.measuring import benchmark, records
     from suite.measuring.session import measure
     from suite.measuring.table import table

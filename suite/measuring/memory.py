@@ -50,8 +50,8 @@ def measured(case: Case, phase: str) -> Peak:
     `cpu_rss_before`, which the interpreter and its libraries take alone."""
     import torch
 
+    from suite.device import set_threads
     from suite.distributed import join
-    from suite.execute import set_threads
     from suite.measure import peaks, reset_peaks
     from suite.measuring.step import Subject, load_libraries
     from suite.options import Options

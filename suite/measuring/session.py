@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from suite.device import set_threads
 from suite.distributed import join
-from suite.execute import set_threads
 from suite.measuring.cases import Case, Conditions
 from suite.measuring.memory import Peak, peak_of
 from suite.measuring.records import Measurement
