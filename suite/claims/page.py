@@ -11,6 +11,9 @@ from suite.claims.results import ClaimResult
 from suite.errors import unknown
 from suite.markdown import table
 
+SEVERAL = {"holds": "hold", "does not hold": "do not hold"}
+"""Verdicts of any number of claims but one."""
+
 HEADER = ("claim", "scale", "says", "verdict", "effect (95 % interval)", "claimed", "seeds")
 
 
@@ -37,9 +40,13 @@ def counted(results: Sequence[ClaimResult]) -> str:
     lines = []
     for scale in dict.fromkeys(r.scale for r in results):
         of = [r.verdict for r in results if r.scale == scale]
-        words = ", ".join(f"{of.count(v)} {v}" for v in VERDICTS)
+        words = ", ".join(_number(of.count(v), v) for v in VERDICTS)
         lines.append(f"{len(of)} claims at {scale} scale: {words}")
     return "\n".join(lines)
+
+
+def _number(count: int, verdict: str) -> str:
+    return f"{count} {verdict if count == 1 else SEVERAL.get(verdict, verdict)}"
 
 
 def _row(r: ClaimResult) -> list[str]:

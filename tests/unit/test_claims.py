@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from suite.claims import HOLDS, MISSING, NOT, UNDECIDED, all_claims, claims
 from suite.claims.judge import decide, judge
 from suite.claims.measures import measure
 from suite.claims.model import Test
-from suite.claims.page import told
+from suite.claims.page import counted, told
 from suite.claims.results import ClaimResult
 from suite.claims.sides import Values, printed
 from suite.cli import app
@@ -374,6 +375,13 @@ def test_the_command_prints_every_claim_and_what_is_missing(tmp_path: Path) -> N
     assert done.exit_code == 0
     assert all(f"| {c.id} |" in done.stdout for c in all_claims())
     assert "- `lowbit run --task fashion --model deit_pico --method variation" in done.stdout
+
+
+def test_the_first_line_counts_in_words() -> None:
+    one = claims(SimpleNamespace(runs=runs({})), "paper")[0]
+    assert counted([replace(one, verdict=v) for v in (HOLDS, HOLDS, NOT)]) == (
+        "3 claims at paper scale: 2 hold, 1 does not hold, 0 undecided, 0 missing"
+    )
 
 
 def test_one_scale_and_one_paper_can_be_named(tmp_path: Path) -> None:
