@@ -48,9 +48,13 @@ def folders_of(results: list[str] | None) -> list[Path]:
 
 
 def tell(left_out: Sequence[LeftOut]) -> None:
-    """Name what was left out, one line each, on standard error."""
+    """Name what was left out, one line each, on standard error; of many copies the first."""
+    copies = [one for one in left_out if one.kind == "copy"]
     for one in left_out:
-        print(f"{one.kind}: {one}", file=sys.stderr)
+        if one.kind != "copy" or one is copies[0]:
+            print(f"{one.kind}: {one}", file=sys.stderr)
+    if len(copies) > 1:
+        print(f"copy: and {counted(len(copies) - 1, 'more such record')}", file=sys.stderr)
 
 
 def counted(number: int, what: str) -> str:

@@ -360,6 +360,16 @@ def test_the_command_names_what_it_left_out_and_exits_with_one(awkward: Path) ->
     assert "1 run of 1 cell" in done.output
 
 
+def test_of_many_copies_one_is_named_and_the_rest_counted(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write(one, record(1), record(2), record(3))
+    shutil.copytree(one, two)
+    done = lowbit("collect", "--results", one, "--results", two, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert done.output.count("is the same record as") == 1
+    assert "copy: and 2 more such records" in done.output
+
+
 def test_a_folder_without_records_exits_with_one(tmp_path: Path) -> None:
     done = lowbit("collect", "--results", tmp_path / "none", "--out", tmp_path)
     assert done.exit_code == 1
