@@ -127,7 +127,7 @@ def test_an_unknown_name_is_answered_with_what_there_is(call: Any) -> None:
 
 def test_an_effect_is_the_paired_difference_of_two_cells() -> None:
     entry = named("variation-B15")
-    with_, without = ("fashion-train-calibration", "fashion-variation-2")
+    with_, without = ("fashion-short-train-calibration", "fashion-short")
     frame = runs({with_: {0: 81.0, 1: 82.0, 2: 83.0}, without: {0: 80.0, 1: 81.5, 2: 81.5}})
     found = effects([entry], SimpleNamespace(runs=frame))[entry.id]
     assert found.measured
@@ -145,13 +145,13 @@ def test_an_effect_without_records_names_the_commands() -> None:
     found = effects([entry], SimpleNamespace(runs=runs({})))[entry.id]
     assert not found.measured
     assert found.text == entry.effect
-    assert any("--set calibration=train --seed 0,1,2" in need for need in found.needs_missing)
+    assert any("--set calibration=train --recipe epochs=4 --seed 0,1,2" in need for need in found.needs_missing)
 
 
 def test_runs_on_other_data_give_no_effect() -> None:
     entry = named("variation-B15")
-    one = runs({"fashion-train-calibration": {0: 81.0, 1: 82.0}})
-    two = runs({"fashion-variation-2": {0: 80.0, 1: 81.5}}, data_digest="other")
+    one = runs({"fashion-short-train-calibration": {0: 81.0, 1: 82.0}})
+    two = runs({"fashion-short": {0: 80.0, 1: 81.5}}, data_digest="other")
     found = effects([entry], SimpleNamespace(runs=pd.concat([one, two])))[entry.id]
     assert not found.measured
     assert "data_digest" in found.text
