@@ -145,7 +145,10 @@ def test_an_effect_without_records_names_the_commands() -> None:
     found = effects([entry], SimpleNamespace(runs=runs({})))[entry.id]
     assert not found.measured
     assert found.text == entry.effect
-    assert any("--set calibration=train --recipe epochs=4 --seed 0,1,2" in need for need in found.needs_missing)
+    assert any(
+        "--set calibration=train --recipe epochs=4 --seed 0,1,2" in need
+        for need in found.needs_missing
+    )
 
 
 def test_runs_on_other_data_give_no_effect() -> None:
