@@ -170,7 +170,7 @@ MINILM = TextModelSpec(
 )
 BERT_PICO = TextModelSpec(
     "bert_pico",
-    "BERT with 2 layers of width 96 for short sentences, 0.6 M, trained here",
+    "BERT with 2 layers of width 96 for short sentences, 0.5 M, trained here",
     config={
         "model_type": "bert",
         "hidden_size": 96,
