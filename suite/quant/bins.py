@@ -84,11 +84,11 @@ def bins_of(weight: Tensor, step: Tensor, low: int, high: int, vanish: bool) -> 
     # Relative to the bin's centre: the weights' own second moments would cancel.
     residual = clamped.mul_(step).sub_(q * step)
     index = (q - low).long()
-    exact = residual.double()
+    exact = residual.to(torch.double, copy=True)
     total = high - low + 1
-    counts = _sums(index, torch.ones_like(exact), total)
+    counts = _counts(index, total)
     means = _sums(index, exact, total) / counts.clamp(min=1)
-    squares = _sums(index, exact * exact, total)
+    squares = _sums(index, exact.square_(), total)
     counted = counts >= 2
     if vanish:
         counted &= representable(step, low, high)
@@ -99,6 +99,13 @@ def representable(step: Tensor, low: int, high: int) -> Tensor:
     """For every code k: whether (k*step)/step is k in floating point [bins]."""
     k = torch.arange(low, high + 1, device=step.device, dtype=step.dtype)
     return (k * step) / step == k
+
+
+def _counts(index: Tensor, total: int) -> Tensor:
+    """How often each bin is hit, in double."""
+    if index.device.type == "cpu":
+        return torch.bincount(index, minlength=total).double()
+    return _sums(index, torch.ones_like(index, dtype=torch.double), total)
 
 
 def _sums(index: Tensor, values: Tensor, total: int) -> Tensor:
