@@ -67,9 +67,7 @@ def collect(folders: Sequence[Path], heavy: Collection[str] = ()) -> Collected:
     as well; they are most of a record, and all of them need not fit in memory.
     """
     rows, left_out = merged([part(folder, heavy) for folder in _whole(folders)], heavy)
-    only = [rows]
-    del rows  # so that `frame` can free each column once pandas has it
-    return Collected(frame(only.pop()), left_out)
+    return Collected(frame(rows), left_out)
 
 
 def newest(runs: pd.DataFrame, status: str = "done") -> pd.DataFrame:
