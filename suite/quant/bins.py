@@ -84,6 +84,7 @@ def bins_of(weight: Tensor, step: Tensor, low: int, high: int, vanish: bool) -> 
     # Relative to the bin's centre: the weights' own second moments would cancel.
     residual = clamped.mul_(step).sub_(q * step)
     index = (q - low).long()
+    # A copy even of doubles: it is squared in place.
     exact = residual.to(torch.double, copy=True)
     total = high - low + 1
     counts = _counts(index, total)
