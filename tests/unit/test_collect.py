@@ -6,6 +6,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -312,6 +314,16 @@ def test_many_files_are_read_by_several_processes_with_the_same_result(
     monkeypatch.setattr("suite.store.parse.CHUNK", 7)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     pd.testing.assert_frame_equal(here, collect([tmp_path]).runs)
+
+
+def test_a_worker_makes_columns_without_loading_pandas() -> None:
+    code = (
+        "import sys, suite.store.parse as parse, suite.store.frame as frame; "
+        "parse._without_pandas(); "
+        "frame.table([{'label': 'a', 'seed': 1}, {'m.top1': 0.5, 'dirty': True}]); "
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_columns_have_one_order_whatever_was_read_first(tmp_path: Path) -> None:
