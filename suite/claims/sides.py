@@ -63,7 +63,7 @@ def of_cells(name: str, metric: str, records: Records) -> Values:
     lacking = [key for key, value in found.items() if value is None]
     known = {key: value for key, value in found.items() if value is not None}
     return Values(
-        _called(cells),
+        _called(cells, chosen),
         by_seed=_averaged(known, chosen),
         reference=len(chosen.seeds) == 1,
         rows=tuple(row for key, row in rows.items() if row is not None and key in known),
@@ -93,10 +93,12 @@ def _averaged(found: Mapping[Key, float], chosen: Selector) -> dict[int, float]:
     }
 
 
-def _called(cells: Mapping[Key, Cell]) -> str:
-    names = {cell.task: cell.configuration for cell in cells.values()}
-    first, *rest = names.values()
-    return f"{first} and {len(rest)} more tasks" if rest else first
+def _called(cells: Mapping[Key, Cell], chosen: Selector) -> str:
+    """The configuration, what of its recipe is not the task's own, and how many tasks."""
+    first, *rest = {cell.task: cell.configuration for cell in cells.values()}.values()
+    recipe = ", ".join(f"{name}={value}" for name, value in sorted(chosen.recipe.items()))
+    name = f"{first} ({recipe})" if recipe else first
+    return f"{name} and {len(rest)} more tasks" if rest else name
 
 
 def _commands(

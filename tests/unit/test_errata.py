@@ -140,6 +140,14 @@ def test_an_effect_is_the_paired_difference_of_two_cells() -> None:
     assert found.needs_missing == ()
 
 
+def test_sides_that_differ_in_the_recipe_alone_are_told_apart() -> None:
+    start, base = "fashion-short-qvit-from-fp32", "fashion-short-qvit"
+    frame = runs({start: {0: 78.0}, base: {0: 74.0}})
+    found = effects([named("qvit-2")], SimpleNamespace(runs=frame))
+    assert "w2a2 (epochs=4, start=fp32) minus qvit-" in found["qvit-2"].text
+    assert "w2a2 (epochs=4), 1 seed" in found["qvit-2"].text
+
+
 def test_an_effect_without_records_names_the_commands() -> None:
     entry = named("variation-B15")
     found = effects([entry], SimpleNamespace(runs=runs({})))[entry.id]
