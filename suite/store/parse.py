@@ -69,10 +69,14 @@ def parse(
     if len(files) < ENOUGH or workers < 2:
         yield from map(work, chunks)
         return
-    # A fresh interpreter each: Arrow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_without_pandas) as pool:
+    with _pool(workers) as pool:
         yield from pool.map(work, chunks)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """A fresh interpreter each, since Arrow's threads do not survive a fork; without pandas."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_without_pandas)
 
 
 class _NoPandas(MetaPathFinder):

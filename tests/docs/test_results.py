@@ -46,6 +46,6 @@ def test_every_measured_effect_is_documented_as_the_records_give_it(
     shown = documented()
     assert shown.keys() == measured.keys()
     for name, effect in measured.items():
-        number, seeds = shown[name][-2:]
+        metric, number, seeds = shown[name][-3:]
         assert seeds == str(len(effect.seeds)), name
-        assert number in effect.text, (name, effect.text)
+        assert effect.text.startswith(f"measured: {number} {metric}, "), (name, effect.text)
