@@ -99,10 +99,10 @@ def _cannot(rows: Sequence[Row]) -> str:
 def _measured(runs: Sequence[int], pool: Pool) -> list[str]:
     if not runs:
         return ["Measured: nothing yet."]
-    times = [str(pool.value(run, "finished") or "") for run in runs]
+    times = [str(time or "") for time in pool.values(runs, "finished")]
     first, last = min(times)[:10], max(times)[:10]
     span = first if first == last else f"{first} to {last}"
-    cells = len({pool.value(run, "cell_id") for run in runs})
+    cells = len({*pool.values(runs, "cell_id")})
     one = [alike[0] for alike in pool.alike(runs, TOLD)]
     code = _distinct(_revision(pool, run) for run in one)
     libraries = [f"{name} {_distinct(pool.value(r, name) for r in one)}" for name in LIBRARIES]

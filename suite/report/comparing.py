@@ -48,7 +48,7 @@ def compare(first: Place, second: Place, pool: Pool) -> Paired | None:
 
 
 def _by_seed(place: Place, pool: Pool) -> dict[int, int]:
-    return {int(pool.value(run, "seed")): run for run in place.runs}
+    return dict(zip(map(int, pool.values(place.runs, "seed")), place.runs, strict=True))
 
 
 def bitmap(pool: Pool, run: int) -> np.ndarray | None:

@@ -48,7 +48,7 @@ def entry(place: Place, pool: Pool) -> Entry:
         why=_reason(place, mark) or (verdict.why if judged and column.measured else ""),
         mark=mark,
         notes=tuple(dict.fromkeys(notes)),
-        run_ids=tuple(str(pool.value(run, "run_id")) for run in place.runs),
+        run_ids=tuple(map(str, pool.values(place.runs, "run_id"))),
         cell=_configuration(place, pool),
         column=" / ".join(column.title),
         metric=column.metric,

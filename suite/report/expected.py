@@ -42,9 +42,10 @@ def expected(select: Select) -> Expected:
 def _expected(text: str) -> Expected:
     select = Select(**json.loads(text))
     models = words(select.model or ())
-    having = [m for m in models if any(_meant(entry, select, m) for entry in entries())]
+    known = _of(select.method, select.task)
+    having = [m for m in models if any(_has(entry, m) for entry in known)]
     model = (having or [*models] or [""])[0]
-    meant = [entry for entry in entries() if _meant(entry, select, model)]
+    meant = [entry for entry in known if _has(entry, model)]
     first = meant[0].variants[0] if meant else ""
     variant = first if select.variant is None else select.variant
     fitting = [entry for entry in meant if variant in entry.variants]
@@ -75,10 +76,14 @@ def _settings(select: Select, fitting: list[Entry]) -> list[str]:
     return [*own] if len(own) == 1 else [canonical({})]
 
 
-def _meant(entry: Entry, select: Select, model: str) -> bool:
-    """Whether a grid entry is of the selected method on this model and the selected task."""
-    known = model in entry.models or (entry.any_model and outside(model))
-    return entry.method == select.method and entry.task == select.task and known
+@cache
+def _of(method: str | None, task: str | None) -> list[Entry]:
+    """The grids' entries of a method on a task."""
+    return [entry for entry in entries() if (entry.method, entry.task) == (method, task)]
+
+
+def _has(entry: Entry, model: str) -> bool:
+    return model in entry.models or (entry.any_model and outside(model))
 
 
 def _why_not(select: Select, model: str, fitting: list[Entry]) -> str:

@@ -20,6 +20,7 @@ class Shelf:
 
     def __init__(self, values: Iterable[Published]) -> None:
         self._papers: dict[str, list[Published]] = defaultdict(list)
+        self._metrics: dict[tuple[str, tuple[str, ...]], list[Published]] = {}
         for value in values:
             self._papers[value.paper].append(value)
 
@@ -36,12 +37,18 @@ class Shelf:
             listed = value.table in tables
             return value.confidence != "primary", tables.index(value.table) if listed else 0
 
-        return [
-            value
-            for name in papers
-            for value in sorted(self._papers.get(name, ()), key=rank)
-            if _fits(value, wanted)
-        ]
+        found = []
+        for name in papers:
+            fitting = (v for v in self._of(name, wanted.get("metric", ())) if _fits(v, wanted))
+            found += sorted(fitting, key=rank)
+        return found
+
+    def _of(self, paper: str, metrics: tuple[str, ...]) -> list[Published]:
+        """The paper's numbers of these metrics, which are few of them; all where none is named."""
+        own = self._papers.get(paper, [])
+        if metrics and (paper, metrics) not in self._metrics:
+            self._metrics[paper, metrics] = [value for value in own if value.metric in metrics]
+        return self._metrics[paper, metrics] if metrics else own
 
 
 def _fits(value: Published, wanted: Wanted) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from suite.cell import Recipe
@@ -44,7 +46,7 @@ class Place:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def select(self) -> Select:
         parts = (self.spec.select, self.column.select, self.block.select, self.row.select)
         return merged(*parts)
@@ -104,7 +106,7 @@ def _about(found: Sequence[Published]) -> list[str]:
 def _values(place: Place, pool: Pool) -> Values:
     """The finite value of each run. One that is not finite is a problem; a run that has no such
     metric is noted."""
-    found = {run: _value(place, pool, run) for run in place.runs}
+    found = dict(zip(place.runs, _read(place, pool), strict=True))
     metric = place.column.metric
     lacking = [run for run, value in found.items() if value is None]
     if lacking and "." not in metric:
@@ -129,21 +131,29 @@ def _runs(runs: Sequence[int], pool: Pool) -> str:
     return f"{len(runs)} run{'s' * (len(runs) > 1)} of {name} (like {run_id})"
 
 
-def _value(place: Place, pool: Pool, run: int) -> float | None:
-    metric = place.column.metric
+def _read(place: Place, pool: Pool) -> list[float | None]:
+    """The metric of each run of the place."""
+    metric, runs = place.column.metric, place.runs
     if metric.startswith("recipe."):
-        value = recipe_of(pool, run)[metric.removeprefix("recipe.")]
-        return float(value) if isinstance(value, (int, float)) else None
+        return [_setting(pool, run, metric.removeprefix("recipe.")) for run in runs]
     for prefix, short in PREFIXES.items():
         if metric.startswith(prefix):
-            return _number(pool.value(run, short + metric.removeprefix(prefix)))
-    if _best_epoch(place):
-        best = pool.value(run, f"m.{metric}_best")
-        if best is not None:
-            return _number(best)
-    if metric in (pool.value(run, "nonfinite") or "").split(", "):
-        return math.nan
-    return _number(pool.value(run, f"m.{metric}"))
+            column = short + metric.removeprefix(prefix)
+            return [*map(_number, pool.values(runs, column))]
+    odd = pool.values(runs, "nonfinite")
+    last = [
+        math.nan if names and metric in names.split(", ") else _number(value)
+        for names, value in zip(odd, pool.values(runs, f"m.{metric}"), strict=True)
+    ]
+    if not _best_epoch(place):
+        return last
+    best = pool.values(runs, f"m.{metric}_best")
+    return [own if top is None else _number(top) for own, top in zip(last, best, strict=True)]
+
+
+def _setting(pool: Pool, run: int, name: str) -> float | None:
+    value = _recipe(pool.value(run, "recipe") or "{}")[name]
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _best_epoch(place: Place) -> bool:
@@ -164,8 +174,7 @@ def _find_macro(place: Place, pool: Pool) -> None:
     for task, main in COLUMNS.items():
         needed = PARTS if (task, mnli) == ("glue-mnli", "twice") else (main,)
         runs = pool.find(merged(place.select, Select(task=task)))
-        found = {run: _metrics(pool, run, needed) for run in runs}
-        metrics[task] = [values for values in found.values() if len(values) == len(needed)]
+        metrics[task] = _whole(pool, runs, needed)
         place.runs += runs
     score = macro(metrics, mnli)
     if score.value is not None:
@@ -173,10 +182,14 @@ def _find_macro(place: Place, pool: Pool) -> None:
         place.notes.append(f"Average here: {score.rule}.")
 
 
-def _metrics(pool: Pool, run: int, needed: Sequence[str]) -> dict[str, float]:
-    """Those of the needed metrics that the run has and that are finite."""
-    found = {name: _number(pool.value(run, f"m.{name}")) for name in needed}
-    return {n: value for n, value in found.items() if value is not None and math.isfinite(value)}
+def _whole(pool: Pool, runs: Sequence[int], needed: Sequence[str]) -> list[dict[str, float]]:
+    """The needed metrics of every run that has all of them, finite."""
+    columns = [pool.values(runs, f"m.{name}") for name in needed]
+    return [
+        dict(zip(needed, map(float, values), strict=True))
+        for values in zip(*columns, strict=True)
+        if all(value is not None and math.isfinite(value) for value in values)
+    ]
 
 
 def _tell_failures(place: Place, pool: Pool) -> None:
@@ -189,4 +202,9 @@ def _tell_failures(place: Place, pool: Pool) -> None:
 
 def recipe_of(pool: Pool, run: int) -> dict[str, Any]:
     """A run's whole recipe: the defaults, and what its record says beside them."""
-    return {**Recipe().model_dump(mode="json"), **pool.document(run, "recipe")}
+    return {**_recipe(pool.value(run, "recipe") or "{}")}
+
+
+@cache
+def _recipe(text: str) -> dict[str, Any]:
+    return {**Recipe().model_dump(mode="json"), **json.loads(text)}

@@ -59,8 +59,12 @@ class Pool:
 
     def value(self, run: int, column: str) -> Any:
         """A column of a run; None where it has none."""
+        return self.values((run,), column)[0]
+
+    def values(self, runs: Sequence[int], column: str) -> list[Any]:
+        """A column of each of the runs; None where one has none."""
         found = self._column(column)
-        return found[run] if found else None
+        return [found[run] for run in runs] if found else [None] * len(runs)
 
     def alike(self, runs: Iterable[int], columns: Sequence[str]) -> list[list[int]]:
         """The runs in groups that have equal values in all these columns, both in their order."""
@@ -76,9 +80,7 @@ class Pool:
         """A column of all runs, None where one has no value; empty if there is no such column."""
         if name not in self._columns:
             column = self._runs.get(name)
-            self._columns[name] = (
-                [] if column is None else column.astype(object).where(column.notna(), None).tolist()
-            )
+            self._columns[name] = [] if column is None else _plain(column)
         return self._columns[name]
 
     def document(self, run: int, column: str) -> Any:
@@ -114,7 +116,7 @@ class Pool:
     def _done(self) -> Groups:
         from suite.collect import newest
 
-        return self._grouped(newest(self._runs).index)
+        return self._grouped(newest(self._runs[["status", "cell_id"]]).index)
 
     @cached_property
     def _failed(self) -> Groups:
@@ -127,19 +129,30 @@ class Pool:
     def _grouped(self, runs: Iterable[int]) -> Groups:
         """Runs by place and, within one, by how they were made."""
         found: Groups = defaultdict(lambda: defaultdict(list))
-        chosen = self._runs.loc[list(runs), [*Place._fields, *How._fields]]
-        columns = [chosen[name].fillna(DEFAULTS.get(name, 32)).tolist() for name in chosen]
+        chosen = [int(run) for run in runs]
+        columns = [self._filled(chosen, name) for name in (*Place._fields, *How._fields)]
         equal: dict[tuple[Any, ...], list[int]] = {}
-        for run, values in zip(chosen.index.tolist(), zip(*columns, strict=True), strict=True):
+        for run, values in zip(chosen, zip(*columns, strict=True), strict=True):
             equal.setdefault(values, []).append(run)
         for values, alike in equal.items():
             cut = len(Place._fields)
             found[Place(*values[:cut])][How(*values[cut:])] = alike
         return found
 
+    def _filled(self, runs: Sequence[int], column: str) -> list[Any]:
+        default = DEFAULTS.get(column, 32)
+        return [default if value is None else value for value in self.values(runs, column)]
+
 
 DEFAULTS = {"variant": "", "settings": "{}", "recipe": "{}", "e_bits": NONE}
 """What an empty column of a run means."""
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """The values as Python has them; few different ones are made once each."""
+    codes, different = column.factorize()
+    values = [*different.tolist(), None]  # the last is what code -1 stands for
+    return [values[code] for code in codes.tolist()]
 
 
 def _fits(how: How, known: Expected) -> bool:

@@ -135,6 +135,7 @@ def _unique(rows: pa.Table) -> list[str]:
 
 
 def _folders(rows: pa.Table, names: Mapping[str, Any]) -> pa.Table:
-    column = rows.column("folder").to_pylist()
-    renamed = pa.array([names[name] for name in column], pa.string())
+    column = rows.column("folder").combine_chunks().dictionary_encode()
+    renamed = pa.array([names[name] for name in column.dictionary.to_pylist()], pa.string())
+    renamed = renamed.take(column.indices)
     return rows.set_column(rows.column_names.index("folder"), "folder", renamed)

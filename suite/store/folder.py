@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -102,16 +103,18 @@ def _split(rows: pa.Table | None, folder: Path) -> tuple[pa.Table, pa.Table]:
 
 def _changes(
     folder: Path, own: pa.Table, thorough: bool
-) -> tuple[list[int], list[Found], list[LeftOut]]:
+) -> tuple[np.ndarray, list[Found], list[LeftOut]]:
     """For every known row when its folder was changed (-1: its file is another or gone), the
     files that must be read, and the folders that cannot be."""
-    paths, times = own.column("path").to_pylist(), own.column("seen").to_pylist()
-    names = [path.split("/", 2)[1] for path in paths]
-    settled = _times(names, times)
-    now = dict(_folders(folder))
+    # A path is records/FOLDER/FILE.
+    names = pc.list_element(pc.split_pattern(own.column("path"), "/", max_splits=2), 1)
+    settled = _times(names, own.column("seen"))
+    now = _folders(folder)
     same = {name for name, at in now.items() if not thorough and at and settled.get(name) == at}
-    seen = [now[name] if name in same else -1 for name in names]
-    known = _known(own, [i for i, name in enumerate(names) if name not in same])
+    unsure = np.flatnonzero(~_among(names, same))
+    seen = own.column("seen").to_numpy().copy()
+    seen[unsure] = -1
+    known = _known(own, unsure)
     files, unreadable = [], []
     for name in now.keys() - same:
         try:
@@ -130,35 +133,37 @@ def _changes(
     return seen, sorted(files, key=lambda one: one.path.rpartition("/")[2]), unreadable
 
 
-def _times(names: Sequence[str], times: Sequence[int]) -> dict[str, int]:
+def _times(names: pa.ChunkedArray, times: pa.ChunkedArray) -> dict[str, int]:
     """When a folder was changed, by its name; 0 where its rows do not agree."""
-    found = dict(zip(names, times, strict=True))
-    pairs = set(zip(names, times, strict=True))
-    if len(pairs) > len(found):
-        found.update({name: 0 for name, time in pairs if found[name] != time})
+    rows = pa.table({"name": names, "time": times}).group_by("name")
+    both = rows.aggregate([("time", "min"), ("time", "max")])
+    columns = (both.column(name).to_pylist() for name in ("name", "time_min", "time_max"))
+    return {name: low if low == high else 0 for name, low, high in zip(*columns, strict=True)}
+
+
+def _among(names: pa.ChunkedArray, wanted: Collection[str]) -> np.ndarray:
+    found: np.ndarray = pc.is_in(names, value_set=pa.array(wanted, pa.string())).to_numpy()
     return found
 
 
-def _known(own: pa.Table, numbers: Sequence[int]) -> dict[tuple[str, int, int], int]:
+def _known(own: pa.Table, numbers: np.ndarray) -> dict[tuple[str, int, int], int]:
     """Some of the rows by their file: path, bytes and time of change."""
-    rows = own.select(["path", "size", "mtime"]).take(pa.array(numbers, pa.int64()))
+    rows = own.select(["path", "size", "mtime"]).take(pa.array(numbers))
     columns = [rows.column(name).to_pylist() for name in rows.column_names]
-    return dict(zip(zip(*columns, strict=True), numbers, strict=True))
+    return dict(zip(zip(*columns, strict=True), numbers.tolist(), strict=True))
 
 
-def _still_there(own: pa.Table, seen: list[int]) -> pa.Table:
+def _still_there(own: pa.Table, seen: np.ndarray) -> pa.Table:
     own = own.set_column(own.column_names.index("seen"), "seen", pa.array(seen, pa.int64()))
-    return own.filter(pc.greater_equal(own.column("seen"), 0)) if -1 in seen else own
+    return own.filter(pc.greater_equal(own.column("seen"), 0)) if (seen < 0).any() else own
 
 
-def _folders(folder: Path) -> Iterator[tuple[str, int]]:
-    """Name and time of change of every cell's folder; 0 where it may still be changing."""
+def _folders(folder: Path) -> dict[str, int]:
+    """When every cell's folder was changed, by its name; 0 where it may still be changing."""
     settled = time.time_ns() - RECENT
     with os.scandir(folder / "records") as entries:
-        for entry in entries:
-            if entry.is_dir():
-                changed = entry.stat().st_mtime_ns
-                yield entry.name, changed if changed < settled else 0
+        changed = {entry.name: entry.stat().st_mtime_ns for entry in entries if entry.is_dir()}
+    return {name: at if at < settled else 0 for name, at in changed.items()}
 
 
 def _files(folder: Path, name: str) -> list[tuple[str, int, int]]:
