@@ -10,14 +10,16 @@ WARM = 2
 """Unmeasured rounds before the first."""
 
 
-def alternate(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    steps: dict[str, Callable[[], object]], rounds: int, warm: int = WARM
+) -> dict[str, list[float]]:
     """Seconds of every step, one of each variant in turn, after the unmeasured rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + WARM):
+    for number in range(rounds + warm):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            if number >= WARM:
+            if number >= warm:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
