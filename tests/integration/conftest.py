@@ -16,10 +16,13 @@ import torch
 from PIL import Image
 
 from suite.cell import Cell, make_cell
+from suite.cli import main
 from suite.options import Options
 from suite.progress import Reporter
 from suite.recipes import recipe
 from suite.runner import obtain
+from suite.tasks import fashion
+from tests.integration import fewer_images
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,8 +47,27 @@ def lowbit(*words: str) -> list[str]:
 
 
 @pytest.fixture
-def run() -> Command:
-    """Run `lowbit` to its end and return what it printed."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `lowbit` to its end and return what it printed; in this process, where the libraries
+    are loaded already."""
+
+    def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with monkeypatch.context() as changed:
+            for name, value in environment.items():
+                changed.setenv(name, value)
+            changed.setattr(sys, "argv", ["lowbit", *words])
+            with pytest.raises(SystemExit) as left:
+                main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(words, int(left.value.code or 0), out, err)
+
+    return command
+
+
+@pytest.fixture
+def shell() -> Command:
+    """The same in a process of its own, as a user starts it."""
 
     def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -57,6 +79,12 @@ def run() -> Command:
         )
 
     return command
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer test images in this process; tests.integration.fewer_images has it for others."""
+    monkeypatch.setattr(fashion, "_pair", fewer_images.pair)
 
 
 @pytest.fixture(scope="session")

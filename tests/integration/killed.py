@@ -16,6 +16,7 @@ from suite.cell import Cell
 from suite.options import Options
 from suite.progress import Reporter
 from suite.runner import obtain
+from tests.integration import fewer_images
 
 
 def main(cell: str, results: str, last: int) -> None:
@@ -29,6 +30,7 @@ def main(cell: str, results: str, last: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return loss
 
+    fewer_images.use()
     train._step = step
     options = Options(results=Path(results), threads=1, checkpoint_minutes=0.0, gate=False)
     obtain(Cell.from_json(cell), options, Reporter(quiet=True))

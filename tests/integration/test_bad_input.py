@@ -13,6 +13,8 @@ from suite.models.catalog import DEIT_PICO
 from suite.models.checkpoint import save_weights
 from tests.integration.conftest import BRIEF, Command
 
+pytestmark = pytest.mark.usefixtures("fewer")
+
 FASHION = ("run", "--task=fashion", "--threads=1")
 
 
@@ -63,7 +65,12 @@ def test_usage(words: tuple[str, ...], said: str, run: Command, tmp_path: Path) 
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_the_same_words_in_pytest(run: Command, tmp_path: Path) -> None:
+def test_a_slip_as_a_shell_sees_it(shell: Command, tmp_path: Path) -> None:
+    done = shell("run", "--method=variatoin", f"--results={tmp_path}")
+    assert "Did you mean 'variation'?" in complaint(done, 2)
+
+
+def test_the_same_words_in_pytest(tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -81,11 +88,12 @@ def test_no_imagenet(run: Command, tmp_path: Path) -> None:
     assert "set $LOWBIT_IMAGENET or --data" in complaint(done, 3)
 
 
-def test_no_weights(tree: Path, run: Command, tmp_path: Path) -> None:
+def test_no_weights(tree: Path, run: Command, shell: Command, tmp_path: Path) -> None:
     words = ("--task=imagenet", "--method=fp32", f"--data={tree}", f"--results={tmp_path}")
     done = run("run", *words, "--weights=/no/such/file.pt")
     assert "no weights file /no/such/file.pt" in complaint(done, 3)
-    done = run("run", *words, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
+    # The hub's library reads these once, when it is loaded.
+    done = shell("run", *words, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
     assert "--weights FILE" in complaint(done, 3)
 
 

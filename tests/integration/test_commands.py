@@ -8,7 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import BRIEF, Command
+
+pytestmark = pytest.mark.usefixtures("fewer")
 
 
 def test_list_names_everything_and_what_is_missing(run: Command, results: Path) -> None:
@@ -48,8 +52,8 @@ def test_prepare_makes_what_a_cell_needs_and_no_more(run: Command, results: Path
     assert len(list((results / "soft_labels").iterdir())) == 1
 
 
-def test_doctor_finds_the_machine_in_order(run: Command, results: Path) -> None:
-    done = run("doctor", "--results", str(results))
+def test_doctor_finds_the_machine_in_order(shell: Command, results: Path) -> None:
+    done = shell("doctor", "--results", str(results))
     assert done.returncode == 0, done.stdout
     assert "golden values" in done.stdout
     assert "torch" in done.stdout

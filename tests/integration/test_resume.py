@@ -22,6 +22,8 @@ from suite.runner import needs, obtain
 from tests.integration.conftest import ENVIRONMENT
 from tests.unit.embedded_models import embedded_model, embedded_recipe
 
+pytestmark = pytest.mark.usefixtures("fewer")
+
 STEPS = 4
 """Steps of each of the two passes."""
 

@@ -6,20 +6,24 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from suite.results import Store
-from tests.integration.conftest import BRIEF, ENVIRONMENT, Command, lowbit
+from tests.integration.conftest import BRIEF, ENVIRONMENT, Command
+
+pytestmark = pytest.mark.usefixtures("fewer")
 
 LSQ = ("run", "--method", "lsq", "--bits", "2", *BRIEF)
 
 
 def start(*words: str) -> subprocess.Popen[str]:
+    code = "from tests.integration import fewer_images; fewer_images.use()"
     return subprocess.Popen(
-        lowbit(*words),
+        [sys.executable, "-c", f"{code}; from suite.cli import main; main()", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,7 +43,7 @@ def wait_for(folder: Path, pattern: str) -> None:
 def test_a_stop_signal_saves_and_the_same_command_goes_on(
     which: signal.Signals, results: Path, run: Command
 ) -> None:
-    words = [*LSQ, "--recipe=max_steps=90", "--recipe=epochs=1", "--checkpoint-minutes=0.01"]
+    words = [*LSQ, "--recipe=max_steps=50", "--recipe=epochs=1", "--checkpoint-minutes=0.01"]
     running = start(*words, "--results", str(results))
     wait_for(results, "work/lsq-*/state/checkpoint.pt")
     running.send_signal(which)
@@ -56,7 +60,7 @@ def test_a_stop_signal_saves_and_the_same_command_goes_on(
 
 
 def test_two_processes_with_one_cell_are_one_run(results: Path) -> None:
-    words = [*LSQ, "--recipe=max_steps=60", "--results", str(results)]
+    words = [*LSQ, "--recipe=max_steps=30", "--results", str(results)]
     both = [start(*words), start(*words)]
     told = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
