@@ -13,7 +13,7 @@ from suite.report.specs import FOLDER, load_all
 from suite.report.write import told
 
 DOCS = Path(__file__).parents[2] / "docs"
-RECORDS = {"agreement-leave-one-out": "errata"}
+RECORDS = {"agreement-leave-one-out": "errata", "fashion": "fashion"}
 """Id of a table -> the results folder that it was made of."""
 
 
