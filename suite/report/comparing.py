@@ -19,7 +19,8 @@ def comparisons(places: Sequence[Place], pool: Pool) -> list[str]:
     found = []
     for place in places:
         spec = place.spec
-        if not spec.compare or place.row.label == spec.compare or not place.row.ranked:
+        wanted = spec.compare and place.column.compared and place.row.ranked
+        if not wanted or place.row.label == spec.compare:
             continue
         for other in places:
             same = other.column is place.column and other.block is place.block

@@ -62,8 +62,9 @@ def render(table: Table) -> str:
         r"\centering",
         rf"\caption{{{escape(table.title)}.{_sentence(table.caption)}}}",
         rf"\label{{tab:{table.id}}}\par\medskip",
-        *([escape(table.refused)] if table.refused else _grid(table)),
         *_below(table),
+        *([escape(table.refused)] if table.refused else _grid(table)),
+        r"\par\smallskip\usebox2",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -115,8 +116,10 @@ def _grid(table: Table) -> list[str]:
         r"\bottomrule",
         r"\end{tabular}}%",
         r"\ifdim\wd0>\linewidth\sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi",
-        r"\ifdim\dimexpr\ht0+\dp0\relax>.7\textheight"
-        r"\sbox0{\resizebox*{!}{.7\textheight}{\usebox0}}\fi",
+        r"\dimen4=\dimexpr\textheight-\ht2-\dp2-5\baselineskip\relax",
+        r"\ifdim\dimen4<.3\textheight\dimen4=.3\textheight\fi",
+        r"\ifdim\dimexpr\ht0+\dp0\relax>\dimen4"
+        r"\sbox0{\resizebox*{!}{\dimen4}{\usebox0}}\fi",
         r"\usebox0",
     ]
 
@@ -210,7 +213,8 @@ def _letters(letters: Iterable[str]) -> str:
 
 
 def _below(table: Table) -> list[str]:
-    """Legend, notes and footer in small print, as wide as the line."""
+    """Legend, notes and footer in small print, as wide as the line, in a box: the table gets what
+    they leave of the page."""
     signs = "; ".join(
         f"{SIGNED.get(sign) or escape(sign)} {escape(meaning)}" for sign, meaning in table.legend
     )
@@ -218,12 +222,10 @@ def _below(table: Table) -> list[str]:
     general = [escape(note.text) for note in table.notes if not note.letter]
     lines = [signs and signs + ".", " ".join(own), " ".join(general)]
     lines = [line for line in lines if line] + [escape(line) for line in table.footer]
-    if not lines:
-        return []
     body = [line + r"\par" for line in lines]
     return [
-        r"\par\smallskip",
+        r"\sbox2{%",
         r"\begin{minipage}{\linewidth}\footnotesize\raggedright",
         *body,
-        r"\end{minipage}",
+        r"\end{minipage}}%",
     ]

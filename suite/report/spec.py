@@ -60,7 +60,8 @@ class Column(_Part):
     """A value column. title: one text a header row, equal neighbours are joined; metric: a metric
     of the task, `time.NAME`, `memory.NAME`, `measure.NAME`, `recipe.FIELD`, or `macro`, GLUE's
     macro score; divide: unit of the metric in the column's unit; best: which end is good;
-    measured: false where only published numbers are shown."""
+    measured: false where only published numbers are shown; compared: false where its rows are
+    not tested against each other."""
 
     title: tuple[str, ...]
     metric: str = ""
@@ -68,6 +69,7 @@ class Column(_Part):
     divide: float = Field(default=1.0, gt=0)
     best: Literal["max", "min", "none"] = "max"
     measured: bool = True
+    compared: bool = True
     select: Select = Select()
     published: Lookup | bool = True
 

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -169,10 +170,14 @@ def test_a_refused_table_says_so_and_shows_no_number() -> None:
     reason="needs pdflatex: apt-get install texlive-latex-base texlive-latex-recommended lmodern",
 )
 def test_the_latex_compiles_with_a_small_tex_live(tmp_path: Path) -> None:
-    for name, table in (("full", full()), ("nasty", full(NASTY))):
+    many = (Note("", "A difference that was tested, with its interval and p."),) * 80
+    high = replace(full(), id="high", rows=full().rows * 8, notes=many)
+    shown = {"full": full(), "nasty": full(NASTY), "high": high}
+    for name, table in shown.items():
         (tmp_path / f"{name}.tex").write_text(latex.render(table), encoding="utf-8")
-    (tmp_path / "all.tex").write_text(latex.document(["full", "nasty"]), encoding="utf-8")
+    (tmp_path / "all.tex").write_text(latex.document(shown), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
