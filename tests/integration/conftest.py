@@ -81,6 +81,16 @@ def shell() -> Command:
     return command
 
 
+def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line that `lowbit` said about input that cannot be, with its exit code."""
+    assert done.returncode == code, done.stderr
+    kinds = ("lowbit:", "FAILED", "SKIPPED")
+    lines = [line for line in done.stderr.splitlines() if line.startswith(kinds)]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer test images in this process; tests.integration.fewer_images has it for others."""

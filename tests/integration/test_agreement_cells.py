@@ -14,11 +14,10 @@ from transformers import BertModel
 from suite.cell import make_cell
 from suite.recipes import recipe
 from suite.results import Record, Store
-from tests.integration.conftest import Command
+from tests.integration.conftest import Command, complaint
 from tests.integration.text_cells import (
     WIDTH,
     finished,
-    said,
     write_encoder,
 )
 
@@ -149,12 +148,11 @@ def test_texts_that_cannot_be_are_answered_with_one_sentence(
     harm: str,
     encoder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
 ) -> None:
     texts = tmp_path / "none.txt" if harm == "missing" else written(tmp_path, CONTENT[harm])
     words = agreement_words(encoder, texts, tmp_path / "r")
-    assert BAD_TEXTS[harm] in said(words, 3, capsys, monkeypatch)
+    assert BAD_TEXTS[harm] in complaint(run(*words), 3)
     assert not list(tmp_path.rglob("*.npy"))
 
 
@@ -163,8 +161,7 @@ def test_a_folder_that_holds_no_encoder_is_answered_with_one_sentence(
     harm: str,
     encoder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
 ) -> None:
     folder = tmp_path / "a copy"
     shutil.copytree(encoder, folder)
@@ -186,7 +183,7 @@ def test_a_folder_that_holds_no_encoder_is_answered_with_one_sentence(
         "nan": "hold NaN or infinity in bert.encoder.layer.1.output.dense.weight",
     }
     words = agreement_words(folder, written(tmp_path), tmp_path / "r")
-    assert expected[harm] in said(words, 3, capsys, monkeypatch)
+    assert expected[harm] in complaint(run(*words), 3)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +208,8 @@ def test_words_that_cannot_be_are_answered_with_one_sentence(
     expected: str,
     encoder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
 ) -> None:
     words = (*agreement_words(encoder, written(tmp_path), tmp_path / "r"), *more)
-    assert expected in said(words, 2, capsys, monkeypatch)
+    assert expected in complaint(run(*words), 2)
     assert not list(tmp_path.rglob("*.json"))

@@ -11,24 +11,11 @@ import torch
 
 from suite.models.catalog import DEIT_PICO
 from suite.models.checkpoint import save_weights
-from tests.integration.conftest import BRIEF, Command
+from tests.integration.conftest import BRIEF, Command, complaint
 
 pytestmark = pytest.mark.usefixtures("fewer")
 
 FASHION = ("run", "--task=fashion", "--threads=1")
-
-
-def complaint(done: object, code: int) -> str:
-    """The one line that `lowbit` said about it."""
-    assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
-    lines = [
-        line
-        for line in done.stderr.splitlines()  # type: ignore[attr-defined]
-        if line.startswith(("lowbit:", "FAILED", "SKIPPED"))
-    ]
-    assert len(lines) == 1, done.stderr  # type: ignore[attr-defined]
-    assert "Traceback" not in done.stderr  # type: ignore[attr-defined]
-    return lines[0]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from suite.recipes import recipe
 from suite.results import Record, Store
 from suite.runner import cell_id, needs, obtain
 from tests.glue_files import BY_KEY, write_tsv
-from tests.integration.conftest import ENVIRONMENT
-from tests.integration.text_cells import said, write_encoder
+from tests.integration.conftest import ENVIRONMENT, Command, complaint
+from tests.integration.text_cells import write_encoder
 
 STEPS = 3
 """Steps of each of the two stages."""
@@ -192,9 +192,7 @@ def test_glue_and_an_encoder_of_ones_own_with_augmented_texts(method: str, tmp_p
     assert record.audit["ok"]
 
 
-def test_the_command_refuses_what_cannot_be(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_refuses_what_cannot_be(tmp_path: Path, run: Command) -> None:
     base = ("run", "--task=snippets", f"--results={tmp_path}")
     for words, part in (
         (("--method=ternarybert", "--w-bits=1", "--a-bits=8"), "weights to 1 bits, only to 2"),
@@ -208,5 +206,5 @@ def test_the_command_refuses_what_cannot_be(
             "does not say by which recipe",
         ),
     ):
-        assert part in said((*base, *words), UsageError.exit_code, capsys, monkeypatch)
+        assert part in complaint(run(*base, *words), UsageError.exit_code)
     assert not list(tmp_path.glob("records/*"))

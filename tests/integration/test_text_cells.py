@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from suite.cell import Cell, make_cell
-from suite.cli import main
 from suite.grid import fp32_cell
 from suite.options import Options
 from suite.progress import Reporter
@@ -25,12 +23,12 @@ from suite.registry import TASKS
 from suite.results import Record, Store
 from suite.runner import cell_id, obtain
 from tests.glue_files import BY_KEY, KEYS, LAYOUTS, WRITERS
+from tests.integration.conftest import Command, complaint
 from tests.integration.test_resume import killed_at
 from tests.integration.text_cells import (
     CELLS,
     complete,
     finished,
-    said,
     snippets_cell,
     write_encoder,
 )
@@ -206,17 +204,14 @@ def test_a_trained_quantized_model_can_be_evaluated_from_its_file(
 def test_the_picture_of_outliers_is_written_and_parses(
     trained: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
 ) -> None:
     record = finished(snippets_cell("peg"), trained)
     out = tmp_path / "some pictures"
-    words = ["lowbit", "outliers", record.cell_id, "--out", str(out), "--results", str(trained)]
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 0
-    png, svg = (Path(line) for line in capsys.readouterr().out.splitlines())
+    words = ("outliers", record.cell_id, "--out", str(out), "--results", str(trained))
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    png, svg = (Path(line) for line in done.stdout.splitlines())
     with Image.open(png) as image:
         image.load()
         assert min(image.size) > 500
@@ -224,21 +219,19 @@ def test_the_picture_of_outliers_is_written_and_parses(
     words_in = {"".join(e.itertext()).strip() for e in ET.parse(svg).iter() if "text" in e.tag}
     assert {"FFN output h", "embedding dimension", "nothing left out", "h1"} <= words_in
     first = svg.read_bytes()
-    with pytest.raises(SystemExit):
-        main()
+    run(*words)
     assert svg.read_bytes() == first
 
 
 def test_a_cell_without_a_diagnosis_has_no_picture(
     trained: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command,
 ) -> None:
     for cell in (snippets_cell("range_qat"), fp32_cell(snippets_cell("peg"))):
         record = finished(cell, trained)
         words = ("outliers", record.cell_id, "--out", str(tmp_path), "--results", str(trained))
-        assert "holds no diagnosis" in said(words, 3, capsys, monkeypatch)
+        assert "holds no diagnosis" in complaint(run(*words), 3)
     words = ("outliers", "no-such-cell", "--out", str(tmp_path), "--results", str(trained))
-    assert "beginning of one cell id" in said(words, 2, capsys, monkeypatch)
+    assert "beginning of one cell id" in complaint(run(*words), 2)
     assert not list(tmp_path.iterdir())

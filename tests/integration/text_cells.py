@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from transformers import BertConfig, BertModel
 
 from suite.cell import Cell, make_cell
-from suite.cli import main
 from suite.models.text_loading import read_vocabulary, wordpiece
 from suite.options import Options
 from suite.progress import Reporter
@@ -88,22 +85,3 @@ def complete(record: Record, metric: str, quantized: bool = True) -> None:
     assert record.protocol["evaluation"]["tokenizer"]
     assert record.audit.get("ok", False) is quantized
     json.dumps(record.model_dump(), allow_nan=False)
-
-
-def said(
-    words: tuple[str, ...],
-    code: int,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
-    """The one line that the command line said about words that cannot be, with its exit code."""
-    capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["lowbit", *words])
-    with pytest.raises(SystemExit) as left:
-        main()
-    err = capsys.readouterr().err
-    assert left.value.code == code, err
-    lines = [x for x in err.splitlines() if x.startswith(("lowbit:", "SKIPPED", "FAILED"))]
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    return lines[0]
