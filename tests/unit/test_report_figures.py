@@ -7,12 +7,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from suite.collect import collect, newest
 from suite.measuring.records import Measurement
 from suite.report.figures import figures
 from suite.report.figures.axes import Scale, from_zero, spanning, spanning_log
+from suite.report.figures.bits import over_bits
+from suite.report.figures.configurations import configurations
 from suite.report.figures.costs import measured
 from suite.report.figures.heat import Heat, pooled
 from suite.report.figures.model import Figure
@@ -232,3 +235,27 @@ def test_pooling_keeps_the_largest_of_neighbours() -> None:
 def test_heat_classes_are_logarithmic_and_bounded() -> None:
     classes = Heat(1.0, 100.0).classes(np.array([[0.01, 1.0, 10.0, 100.0, 1e6]]))
     assert classes.tolist() == [[1, 1, 4, 7, 7]]
+
+
+def test_a_line_over_bits_has_one_recipe() -> None:
+    """A second recipe at one bit-width must not take that width out of the first one's line."""
+    rows = [
+        {
+            "configuration": f"lsq/deit_pico/fashion/w{bits}a{bits}",
+            "recipe": recipe,
+            "run_id": f"20260101T000000-0000000{number}",
+            "method": "lsq",
+            "model": "deit_pico",
+            "task": "fashion",
+            "w_bits": bits,
+            "a_bits": bits,
+            "seed": 0,
+            "m.top1": 80.0 + number,
+            "m.top1_best": 80.0 + number,
+        }
+        for number, (bits, recipe) in enumerate([(2, "{}"), (3, "{}"), (4, "{}"), (2, "short")])
+    ]
+    lines = over_bits(configurations(pd.DataFrame(rows)))
+    ((name, members),) = lines.items()
+    assert name.startswith("lsq (recipe ")
+    assert [(one.w_bits, one.mean) for one in members] == [(2, 80.0), (3, 81.0), (4, 82.0)]

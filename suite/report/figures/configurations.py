@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -157,16 +158,20 @@ def _configuration(
 
 
 def _told_apart(found: Sequence[tuple[Configuration, str]]) -> list[Configuration]:
-    """A configuration that comes with several recipes is named with the recipe's digest."""
+    """Where a configuration comes with several recipes, its series is named with the recipe's
+    digest, at every bit-width: a line over bits has one recipe."""
     from dataclasses import replace
 
-    count: dict[str, int] = {}
-    for one, _ in found:
-        count[one.name] = count.get(one.name, 0) + 1
+    count = Counter(one.name for one, _ in found)
+    several = {_line(one) for one, _ in found if count[one.name] > 1}
     named = []
     for one, recipe in found:
-        if count[one.name] > 1:
+        if _line(one) in several:
             digest = hashlib.sha256(recipe.encode()).hexdigest()[:6]
             one = replace(one, series=f"{one.series} (recipe {digest})")
         named.append(one)
     return named
+
+
+def _line(one: Configuration) -> tuple[str, str, str]:
+    return one.series, one.model, one.task
