@@ -21,12 +21,14 @@ UNREADABLE = (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.Unpi
 class State:
     """Where a training stands.
 
-    cell: id of the cell it belongs to; number: index of the running pass; step: steps done in
-    it; seconds, data_seconds, images, loss: sums over the running pass so far; history: one row
-    a finished pass; resumed: how often the run was continued; peaks: largest memory readings.
+    cell: id of the cell it belongs to; data: digests of its data; number: index of the running
+    pass; step: steps done in it; seconds, data_seconds, images, loss: sums over the running pass
+    so far; history: one row a finished pass; resumed: how often the run was continued; peaks:
+    largest memory readings.
     """
 
     cell: str
+    data: dict[str, str] = field(default_factory=dict)
     number: int = 0
     step: int = 0
     seconds: float = 0.0
@@ -48,10 +50,16 @@ def save(path: Path, state: State, model: nn.Module, optimizer: torch.optim.Opti
     write_atomically(path, lambda temporary: torch.save(content, temporary))
 
 
-def load(path: Path, cell: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
+def load(
+    path: Path,
+    cell: str,
+    data: dict[str, str],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> State | None:
     """Restore model and optimizer in place; None if there is no checkpoint.
 
-    Raises EnvironmentProblem when the file is damaged, or belongs to another cell or model.
+    Raises EnvironmentProblem when the file is damaged, or belongs to another cell, model or data.
     """
     if not path.exists():
         return None
@@ -62,12 +70,22 @@ def load(path: Path, cell: str, model: nn.Module, optimizer: torch.optim.Optimiz
             f"The checkpoint {path} belongs to the cell {owner}, not to {cell}; move it away or "
             "start over with --fresh."
         )
+    known = content["state"].get("data")
+    if known and known != data:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} is of a training on other data (digests {_told(known)}, here "
+            f"{_told(data)}); name the folder that it began with, or start over with --fresh."
+        )
     _fits(path, content["model"], model.state_dict())
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     state = State(**content["state"])
     state.resumed += 1
     return state
+
+
+def _told(digests: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value[:16]}" for name, value in sorted(digests.items()))
 
 
 def _read(path: Path) -> dict[str, Any]:

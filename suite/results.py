@@ -61,8 +61,10 @@ def now() -> str:
 
 
 def new_run_id() -> str:
-    """Sortable by time and unique: `20260131T235959-1a2b3c4d`."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+    """Sortable by time and unique: `20260131T235959-1a2b3c4d`; five of the eight digits behind the
+    second are its microsecond, three are random."""
+    time = datetime.now(UTC)
+    return f"{time:%Y%m%dT%H%M%S}-{time.microsecond:05x}{uuid4().hex[:3]}"
 
 
 class Store:

@@ -18,6 +18,7 @@ from suite.options import Options
 from suite.progress import Reporter
 from suite.registry import METHODS, TASKS, model_spec
 from suite.results import Record, Store, failed, now
+from suite.reuse import same_files
 from suite.signals import Interrupted
 
 
@@ -83,11 +84,12 @@ def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
 
 
 def stored(cell: Cell, store: Store, options: Options) -> Record | None:
-    """The newest valid record: done, and resting on the records that its needs have now."""
+    """The newest valid record: done, of the files that are named now, and resting on the records
+    that its needs have now."""
     if options.fresh:
         return None
     record = store.latest(cell_id(cell))
-    if record is None or not _same_weights(record, cell, options):
+    if record is None or not same_files(record, cell, options):
         return None
     for role, need in needs(cell).items():
         below = store.latest(cell_id(need))
@@ -104,16 +106,6 @@ def _agreed(found: Record | None) -> Record | None:
     from suite.distributed import join
 
     return join().share(found)  # type: ignore[no-any-return]
-
-
-def _same_weights(record: Record, cell: Cell, options: Options) -> bool:
-    """Whether the record started from the file that --weights names now, if it names one."""
-    if options.weights is None or cell.recipe.start not in ("pretrained", "quantized"):
-        return True
-    from suite.models.checkpoint import digest, read_tensors
-
-    started: dict[str, Any] = record.provenance["start"]
-    return started.get("digest") == digest(read_tensors(options.weights))
 
 
 def _of_need(options: Options) -> Options:

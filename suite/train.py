@@ -102,7 +102,8 @@ def train(job: Training) -> State:
 
 def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.Module]:
     """Restore or calibrate, then wrap: scales must be equal on all ranks before averaging."""
-    state = checkpoint.load(job.path, job.cell_id, job.model, optimizer)
+    data = job.dataset.digests
+    state = checkpoint.load(job.path, job.cell_id, data, job.model, optimizer)
     if state is not None or job.calibrated:
         job.method.adopt(job.model, Calibration(job))
     if state is not None:
@@ -114,7 +115,7 @@ def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.M
     net = wrap(job.method.around(job.model), job.ranks, job.device)
     if not early and not job.calibrated:
         _calibrate(job, rank=job.ranks.rank)
-    return State(cell=job.cell_id, resumed=job.resumed), net
+    return State(cell=job.cell_id, data=data, resumed=job.resumed), net
 
 
 def _calibrate(job: Training, rank: int) -> None:

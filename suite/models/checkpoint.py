@@ -36,6 +36,9 @@ UNREADABLE = (
 )
 """What the loaders raise for a file that is truncated or damaged."""
 
+PARTS = (".safetensors", ".bin", ".json", ".txt", ".model")
+"""Suffixes of the files in a folder of transformers' layout that make up model and tokenizer."""
+
 CONTAINERS = ("state_dict", "model", "model_state")
 """Names under which training scripts keep the weights in a checkpoint."""
 
@@ -83,6 +86,15 @@ def digest(tensors: State) -> str:
         value = tensors[name].detach().cpu().contiguous()
         found.update(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode())
         found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a model folder's files: 16 hex digits."""
+    found = hashlib.sha256()
+    for file in sorted(f for f in folder.iterdir() if f.suffix in PARTS):
+        with file.open("rb") as handle:
+            found.update(f"{file.name}:".encode() + hashlib.file_digest(handle, "sha256").digest())
     return found.hexdigest()[:16]
 
 

@@ -15,6 +15,7 @@ from suite.models.checkpoint import (
     State,
     digest,
     fits,
+    folder_digest,
     load_fp,
     load_quantized,
     pretrained,
@@ -22,6 +23,7 @@ from suite.models.checkpoint import (
 )
 from suite.models.text_catalog import TextModelSpec
 from suite.options import Options
+from suite.registry import outside
 
 Origin = dict[str, Any]
 
@@ -34,7 +36,22 @@ def start_model(
     classes: outputs of a text model; fp32: weights of the FP32 cell, if the cell starts from one.
     A `quantized` start gives random weights, for `load_whole` after quantizers are placed.
     """
-    return _STARTS[spec.modality](spec, cell, classes, fp32, options)
+    model, origin = _STARTS[spec.modality](spec, cell, classes, fp32, options)
+    read = cell.recipe.start == "pretrained"
+    return model, {**origin, **(named_weights(cell, options) if read else {})}
+
+
+def named_weights(cell: Cell, options: Options) -> dict[str, str]:
+    """Digest of the weights that --weights names, or else of the folder that the model's name is:
+    `digest` of a file's tensors, `files` of a folder; empty when neither is named.
+
+    Raises Missing when --weights names nothing, EnvironmentProblem for a damaged file.
+    """
+    folder = Path(cell.model) if outside(cell.model) else None
+    path = options.weights or folder
+    if path is not None and path.is_dir():
+        return {"files": folder_digest(path)}
+    return {"digest": digest(read_tensors(options.weights))} if options.weights else {}
 
 
 def load_whole(model: nn.Module, options: Options) -> Origin:

@@ -17,6 +17,7 @@ class AgreementTask:
     modality = "text"
     metric = "cosine"
     digits = 4
+    reads_texts = True
     summary = "cosine and nearest-neighbour agreement of embeddings with FP32, on any text file"
 
     def missing(self, options: DataOptions) -> Missing | None:

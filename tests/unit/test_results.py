@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,15 @@ def record(**changes: object) -> Record:
         "metrics": {"top1": 80.0, "samples": 11},
     }
     return Record(**{**fields, **changes})
+
+
+def test_ids_of_one_second_are_in_order_of_time() -> None:
+    ids = []
+    for _ in range(50):
+        ids.append(new_run_id())
+        time.sleep(1e-4)
+    assert ids == sorted(set(ids))
+    assert all(re.fullmatch(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}", one) for one in ids)
 
 
 def test_a_record_comes_back_as_it_was(awkward: Path) -> None:

@@ -18,6 +18,8 @@ from suite.errors import EnvironmentProblem
 from suite.models.checkpoint import digest
 from suite.optimize import adamw
 
+DATA = {"train": "aa", "validation": "bb"}
+
 
 def trained(seed: int = 0, steps: int = 2) -> tuple[nn.Module, torch.optim.Optimizer]:
     model = quantized(seed=seed)
@@ -32,10 +34,12 @@ def trained(seed: int = 0, steps: int = 2) -> tuple[nn.Module, torch.optim.Optim
 def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     model, optimizer = trained(seed=0)
-    state = checkpoint.State(cell="me", number=2, step=7, history=[{"epoch": 0}], loss=1.5)
+    state = checkpoint.State(
+        cell="me", data=DATA, number=2, step=7, history=[{"epoch": 0}], loss=1.5
+    )
     checkpoint.save(path, state, model, optimizer)
     again, fresh = trained(seed=1, steps=0)
-    found = checkpoint.load(path, "me", again, fresh)
+    found = checkpoint.load(path, "me", DATA, again, fresh)
     assert found == replace(state, resumed=1)
     for net, chosen in ((model, optimizer), (again, fresh)):
         chosen.zero_grad()
@@ -45,7 +49,7 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint_is_a_new_start(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path / "none.pt", "me", *trained(steps=0)) is None
+    assert checkpoint.load(tmp_path / "none.pt", "me", DATA, *trained(steps=0)) is None
 
 
 def refuse(path: Path, words: str, cell: str = "me", model: nn.Module | None = None) -> None:
@@ -53,7 +57,7 @@ def refuse(path: Path, words: str, cell: str = "me", model: nn.Module | None = N
     fresh = quantized(seed=1) if model is None else model
     before = digest(fresh.state_dict())
     with pytest.raises(EnvironmentProblem, match=words) as caught:
-        checkpoint.load(path, cell, fresh, adamw(fresh, Recipe()))
+        checkpoint.load(path, cell, DATA, fresh, adamw(fresh, Recipe()))
     assert "--fresh" in str(caught.value)
     assert str(path) in str(caught.value)
     assert one_sentence(caught)
@@ -69,6 +73,13 @@ def stored(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_of_another_cell_is_refused(stored: Path) -> None:
     refuse(stored, "belongs to the cell me, not to you", cell="you")
+
+
+def test_a_checkpoint_of_a_training_on_other_data_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    state = checkpoint.State(cell="me", data={**DATA, "train": "cc"})
+    checkpoint.save(path, state, *trained())
+    refuse(path, r"on other data \(digests train cc, validation bb, here train aa, validation bb")
 
 
 def test_a_checkpoint_of_another_model_is_refused(stored: Path) -> None:
