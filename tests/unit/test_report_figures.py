@@ -14,11 +14,12 @@ from suite.collect import collect, newest
 from suite.measuring.records import Measurement
 from suite.report.figures import figures
 from suite.report.figures.axes import Scale, from_zero, spanning, spanning_log
-from suite.report.figures.bits import over_bits
+from suite.report.figures.bits import bits, over_bits
 from suite.report.figures.configurations import configurations
 from suite.report.figures.costs import measured
 from suite.report.figures.heat import Heat, pooled
 from suite.report.figures.model import Figure
+from suite.report.figures.series import styles
 from suite.report.figures.trajectories import trajectories
 from suite.report.svg import el, short
 from tests.report_records import DAMAGE, SCRIPT, fill
@@ -237,25 +238,38 @@ def test_heat_classes_are_logarithmic_and_bounded() -> None:
     assert classes.tolist() == [[1, 1, 4, 7, 7]]
 
 
+def run(number: int, method: str, bits: int, recipe: str) -> dict[str, object]:
+    """A run on Fashion-MNIST with 80 + `number` % top-1."""
+    words = "fp32" if bits == 32 else f"w{bits}a{bits}"
+    return {
+        "configuration": f"{method}/deit_pico/fashion/{words}",
+        "recipe": recipe,
+        "run_id": f"20260101T000000-0000000{number}",
+        "method": method,
+        "model": "deit_pico",
+        "task": "fashion",
+        "w_bits": bits,
+        "a_bits": bits,
+        "seed": 0,
+        "m.top1": 80.0 + number,
+        "m.top1_best": 80.0 + number,
+    }
+
+
 def test_a_line_over_bits_has_one_recipe() -> None:
     """A second recipe at one bit-width must not take that width out of the first one's line."""
-    rows = [
-        {
-            "configuration": f"lsq/deit_pico/fashion/w{bits}a{bits}",
-            "recipe": recipe,
-            "run_id": f"20260101T000000-0000000{number}",
-            "method": "lsq",
-            "model": "deit_pico",
-            "task": "fashion",
-            "w_bits": bits,
-            "a_bits": bits,
-            "seed": 0,
-            "m.top1": 80.0 + number,
-            "m.top1_best": 80.0 + number,
-        }
-        for number, (bits, recipe) in enumerate([(2, "{}"), (3, "{}"), (4, "{}"), (2, "short")])
-    ]
+    cells = [(2, "{}"), (3, "{}"), (4, "{}"), (2, "short")]
+    rows = [run(number, "lsq", *cell) for number, cell in enumerate(cells)]
     lines = over_bits(configurations(pd.DataFrame(rows)))
     ((name, members),) = lines.items()
     assert name.startswith("lsq (recipe ")
     assert [(one.w_bits, one.mean) for one in members] == [(2, 80.0), (3, 81.0), (4, 82.0)]
+
+
+def test_every_recipe_of_the_fp32_model_has_its_line() -> None:
+    cells = [("lsq", 2, "{}"), ("lsq", 3, "{}"), ("fp32", 32, "{}"), ("fp32", 32, "short")]
+    found = configurations(pd.DataFrame([run(number, *cell) for number, cell in enumerate(cells)]))
+    picture = str(bits(found, {}, styles((one.method, one.series) for one in found)).panels[0].svg)
+    assert picture.count('class="reference"') == 2
+    assert picture.count("FP32 ") == 1
+    assert "FP32 82.00, 83.00<" in picture

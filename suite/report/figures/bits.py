@@ -27,7 +27,7 @@ BOX = Box(44, 26, 330, 205)
 TITLE = "Accuracy over bits"
 CAPTION = (
     "Weights and activations at the same bit-width. Filled points are means of our runs with 95 % "
-    "t-intervals, small ones single runs; hollow points are published values. The dashed line is "
+    "t-intervals, small ones single runs; hollow points are published values. A dashed line is "
     "full precision. Every panel has its own scale: a small model on small data says nothing "
     "about the level of a published number, only about the shape."
 )
@@ -101,7 +101,7 @@ def _ours(
     digits, first = decimals(values), every[0]
     at, axis = _places({one.w_bits for one in every} | {int(p.w_bits or 0) for p in _low(theirs)})
     parts = [*vertical(BOX, scale, first.metric), *axis]
-    parts += [_reference(scale, f"FP32 {shown(one.mean, digits)}", one.mean) for one in full[:1]]
+    parts += _references(scale, [one.mean for one in full], digits)
     parts += _published_lines(theirs, at, scale, styles)
     for i, (series, members) in enumerate(lines.items()):
         shift = (i - (len(lines) - 1) / 2) * 12
@@ -120,7 +120,7 @@ def _theirs(name: str, points: Sequence[Published], styles: dict[str, Style]) ->
     model = points[0].model
     parts = [*vertical(BOX, scale, "top1"), *axis]
     full = [p for p in points if p.w_bits == FULL]
-    parts += [_reference(scale, f"FP32 {p.value:.2f}", p.value) for p in full[:1]]
+    parts += _references(scale, [p.value for p in full[:1]], 2)
     parts += _published_lines(points, at, scale, styles)
     described = "; ".join(f"{method_of(p)} {p.w_bits} bits {p.printed}" for p in points)
     title = f"{model} on ImageNet, published"
@@ -162,10 +162,13 @@ def _point(
     return parts + mark(style, x, y, tip)
 
 
-def _reference(scale: Scale, label: str, value: float) -> Markup:
-    y = scale(value)
-    drawn = line(BOX.left, y, BOX.right, y, "reference")
-    return drawn + text(BOX.left + 4, y - 5, label, "label", "start")
+def _references(scale: Scale, values: Sequence[float], digits: int) -> list[Markup]:
+    """A line for each full-precision value (recipes differ in theirs), all told over the top."""
+    known = sorted(values)
+    drawn = [line(BOX.left, scale(v), BOX.right, scale(v), "reference") for v in known]
+    told = "FP32 " + ", ".join(dict.fromkeys(shown(value, digits) for value in known))
+    above = [text(BOX.left + 4, scale(v) - 5, told, "label", "start") for v in known[-1:]]
+    return drawn + above
 
 
 def _published_key(method: str, styles: dict[str, Style]) -> Key:
