@@ -86,7 +86,9 @@ class AdaRound(RangeMethod):
         held = _take(activations)
         originals: Originals = []
         try:
-            for name, layer in _layers(model, self.settings.everything):
+            layers = _layers(model, self.settings.everything)
+            for number, (name, layer) in enumerate(layers):
+                draw.advance(number, len(layers))
                 before = layer.weight.detach().clone()
                 self._round(model, layer, batch, name, originals)
                 originals.append((layer, before))

@@ -67,6 +67,9 @@ class Draw(Protocol):
     def batches(self, size: int, count: int) -> list[Any]:
         """`count` batches of `size` training samples, drawn without repetition."""
 
+    def advance(self, done: int, total: int) -> None:
+        """Show that `done` of `total` parts of a long calibration are behind us."""
+
 
 class Method:
     """One quantization method. A subclass is one file; the defaults here do nothing.

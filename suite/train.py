@@ -150,6 +150,10 @@ class Calibration:
         found = job.dataset.calibration_batches(size, count, job.seed)
         return [to_device(inputs, job.device) for inputs in found]
 
+    def advance(self, done: int, total: int) -> None:
+        if self.job.ranks.first:
+            self.job.reporter.advance(f"{self.job.label}: calibration", done, total)
+
 
 def _one_pass(
     job: Training,

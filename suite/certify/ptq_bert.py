@@ -131,6 +131,9 @@ class GoldenDraw:
     def batches(self, size: int, count: int) -> list[dict[str, Tensor]]:
         return [self.inputs]
 
+    def advance(self, done: int, total: int) -> None:
+        pass
+
 
 def released_path(place: Place) -> str:
     """The module of the released code that quantizes at a place."""

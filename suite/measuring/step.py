@@ -46,6 +46,9 @@ class _Random:
     def batches(self, size: int, count: int) -> list[Inputs]:
         return [self.inputs] * count
 
+    def advance(self, done: int, total: int) -> None:
+        pass
+
 
 class Subject:
     """A model with its quantizers and optimizer, ready for steps.

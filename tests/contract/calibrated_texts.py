@@ -14,6 +14,7 @@ from suite.errors import LowbitError
 from suite.method import Method
 from suite.models.encoder import TextModel
 from suite.models.text_catalog import BERT_PICO
+from suite.progress import Reporter
 from suite.ptq import RangeMethod
 from suite.registry import METHODS
 from suite.tasks.base import DataOptions
@@ -55,7 +56,13 @@ def method_of(name: str, **fields: Any) -> RangeMethod:
 def draw(rating: bool = False, seed: int = 0) -> Calibration:
     """The real draw of a training on the sentences."""
     job: Any = SimpleNamespace(
-        dataset=data(rating), recipe=RECIPE, seed=seed, device=torch.device("cpu")
+        dataset=data(rating),
+        recipe=RECIPE,
+        seed=seed,
+        device=torch.device("cpu"),
+        label="a cell",
+        ranks=SimpleNamespace(first=True),
+        reporter=Reporter(quiet=True),
     )
     return Calibration(job)
 

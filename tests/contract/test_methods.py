@@ -87,6 +87,9 @@ class Given:
     def batches(self, size: int, count: int) -> list[Tensor]:
         return [IMAGES[:size]] * count
 
+    def advance(self, done: int, total: int) -> None:
+        assert 0 <= done < total
+
 
 def calibrated(method: Method, rank: int = 0) -> nn.Module:
     model = spec_of(method).build()

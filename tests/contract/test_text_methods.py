@@ -27,6 +27,7 @@ from suite.losses import task_loss
 from suite.models.checkpoint import save_weights
 from suite.models.encoder import TextModel, text_model
 from suite.models.text_catalog import BERT_PICO
+from suite.progress import Reporter
 from suite.ptq import RangeMethod, quantizers
 from suite.ptq_settings import parse_places
 from suite.registry import METHODS
@@ -167,6 +168,16 @@ def test_rounding_is_learned_towards_the_outputs_of_the_fp32_network(
         rounded, exact = (m.body.pooler(m.encode(batch)) for m in (model, whole))
     assert torch.equal(given[-1][0], rounded)
     assert not torch.allclose(rounded, exact, atol=1e-3)
+
+
+def test_learned_rounding_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes hours on BERT-base."""
+    told: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(Reporter, "advance", lambda _, *words: told.append(words))
+    calibrated(method_of("adaround", w_bits=4, a_bits=32, settings={"iterations": 1}))
+    layers = len(told)
+    assert layers > 10
+    assert told == [("a cell: calibration", number, layers) for number in range(layers)]
 
 
 @torch.no_grad()
