@@ -72,9 +72,9 @@ def _sentence(first: Place, second: Place, test: Paired) -> str:
     return (
         f"{first.row.label} minus {second.row.label}, {where}: {test.difference:+.{digits}f} "
         f"({test.low:+.{digits}f} to {test.high:+.{digits}f}; {test.test}, {test.n} {pairs}, "
-        f"p = {_p(test.p)}): {test.verdict}."
+        f"{_p(test.p)}): {test.verdict}."
     )
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -8,6 +8,7 @@ from statistics import fmean, median
 
 import pytest
 
+from suite.claims import claims
 from suite.collect import Collected, collect, newest
 from suite.errata import errata
 from suite.errata_effects import Effect, effects
@@ -31,7 +32,8 @@ def measured(collected: Collected) -> dict[str, Effect]:
 def rows_of(section: str) -> list[list[str]]:
     """The cells of every table row of the section whose title begins so, up to the next title."""
     text = (DOCS / "results-embedded.md").read_text(encoding="utf-8")
-    lines = re.split(r"\n##+ ", text.split(f"\n## {section}")[1])[0].splitlines()
+    (found,) = (part for part in re.split(r"\n##+ ", text) if part.startswith(section))
+    lines = found.splitlines()
     return [re.split(r" *\| *", line.strip("| ")) for line in lines if "|" in line]
 
 
@@ -97,3 +99,20 @@ def test_the_differences_on_fashion_are_the_records(by_seed: dict[str, dict[int,
 def side_of(by_seed: dict[str, dict[int, float]], method: str, bits: str) -> dict[int, float]:
     (found,) = (n for n in by_seed if n.startswith(f"{method}/") and n.endswith(f"/{bits}"))
     return by_seed[found]
+
+
+# Claims
+
+
+def test_the_claims_about_parts_are_what_the_records_give() -> None:
+    folders = [DOCS / "measured" / name for name in ("fashion", "parts")]
+    found = {one.id: one for one in claims(collect(folders), "embedded") if one.interval}
+    named = [(re.search(r"\((p1-[a-z0-9-]+)\)", row[0]), row) for row in rows_of("What each part")]
+    rows = {name[1]: row[1:4] for name, row in named if name}
+    decided = rows.keys() & found.keys()
+    assert "p1-attention-sensitive" in decided
+    for name in decided:
+        one = found[name]
+        assert one.interval is not None
+        low, high = one.interval
+        assert rows[name] == [f"{one.effect:+.2f}", f"{low:+.2f} to {high:+.2f}", one.verdict], name

@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = {
     "agreement-leave-one-out": ("errata",),
     "fashion": ("fashion",),
+    "fashion-sensitivity": ("fashion", "parts"),
     "snippets": ("snippets",),
 }
 """Id of a table -> the results folders that it was made of."""
