@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -273,3 +274,16 @@ def test_every_recipe_of_the_fp32_model_has_its_line() -> None:
     assert picture.count('class="reference"') == 2
     assert picture.count("FP32 ") == 1
     assert "FP32 82.00, 83.00<" in picture
+
+
+def test_points_of_many_series_stay_with_their_bit_width() -> None:
+    cells = [(f"m{n}", bits, "{}") for n in range(12) for bits in (2, 3, 4)]
+    found = configurations(pd.DataFrame([run(number, *cell) for number, cell in enumerate(cells)]))
+    picture = str(bits(found, {}, styles((one.method, one.series) for one in found)).panels[0].svg)
+    lines = re.findall(
+        r'<path d="M([0-9.]+)[ ,][0-9.]+ ?L([0-9.]+)[ ,][0-9.]+ ?L([0-9.]+)', picture
+    )
+    assert len(lines) == 12
+    places = [sorted(float(line[width]) for line in lines) for width in range(3)]
+    step = places[1][0] - places[0][0]
+    assert all(own[-1] - own[0] < 0.6 * step for own in places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -32,6 +33,10 @@ CAPTION = (
     "about the level of a published number, only about the shape."
 )
 AXIS = "bits of weights and activations"
+
+APART, SHARE = 12.0, 0.6
+"""Distance of two series at one bit-width, and which share of the way to the next one all of them
+may take, so that a point is seen to belong to its own."""
 
 
 def bits(found: Sequence[Configuration], points: Points, styles: dict[str, Style]) -> Figure:
@@ -103,8 +108,9 @@ def _ours(
     parts = [*vertical(BOX, scale, first.metric), *axis]
     parts += _references(scale, [one.mean for one in full], digits)
     parts += _published_lines(theirs, at, scale, styles)
+    apart = min(APART, SHARE * _closest(at.values()) / len(lines))
     for i, (series, members) in enumerate(lines.items()):
-        shift = (i - (len(lines) - 1) / 2) * 12
+        shift = (i - (len(lines) - 1) / 2) * apart
         points = [(at[one.w_bits] + shift, scale(one.mean)) for one in members]
         parts.append(path(styles[series], points))
         for (x, y), one in zip(points, members, strict=True):
@@ -131,6 +137,12 @@ def _places(widths: set[int]) -> tuple[dict[int, float], list[Markup]]:
     ordered = sorted(widths)
     places, axis = steps(BOX, [str(width) for width in ordered], AXIS)
     return dict(zip(ordered, places, strict=True)), axis
+
+
+def _closest(places: Iterable[float]) -> float:
+    """The smallest distance between two places on the axis."""
+    ordered = sorted(places)
+    return min(b - a for a, b in pairwise(ordered))
 
 
 def _published_lines(
