@@ -18,6 +18,7 @@ RECORDS = {
     "fashion": ("fashion",),
     "fashion-sensitivity": ("fashion", "parts"),
     "snippets": ("snippets",),
+    "snippets-binary": ("snippets",),
 }
 """Id of a table -> the results folders that it was made of."""
 
