@@ -8,7 +8,7 @@ from pathlib import Path
 from suite.contradictions import Clash
 from suite.files import explained
 from suite.report import csv, html, latex, markdown
-from suite.report.model import SIGNS, Table
+from suite.report.model import CANNOT_RUN, SIGNS, Table
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "md": markdown.render,
@@ -68,7 +68,8 @@ def told(table: Table) -> str:
     counts = table.verdicts()
     words = [f"{counts[name]} {name}" for name in SIGNS if name in counts]
     filled = f"{sum(bool(entry.text) for entry in entries)} of {len(entries)} measured"
-    return ", ".join([filled, *words])
+    barred = sum(entry.mark == CANNOT_RUN for entry in entries)
+    return ", ".join([filled, *([f"{barred} cannot be run"] if barred else []), *words])
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:
