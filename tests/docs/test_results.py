@@ -8,7 +8,9 @@ from statistics import fmean, median
 
 import pytest
 
-from suite.claims import claims
+from suite.claims import ClaimResult, claims
+from suite.claims.page import counted
+from suite.claims.records import HEAVY
 from suite.collect import Collected, collect, newest
 from suite.errata import errata
 from suite.errata_effects import Effect, effects
@@ -104,15 +106,20 @@ def side_of(by_seed: dict[str, dict[int, float]], method: str, bits: str) -> dic
 # Claims
 
 
-def test_the_claims_about_parts_are_what_the_records_give() -> None:
-    folders = [DOCS / "measured" / name for name in ("fashion", "parts")]
-    found = {one.id: one for one in claims(collect(folders), "embedded") if one.interval}
+@pytest.fixture(scope="module")
+def judged() -> dict[str, ClaimResult]:
+    """What all kept records together say of every claim at embedded scale, by id."""
+    return {one.id: one for one in claims(collect(FOLDERS, heavy=HEAVY), "embedded")}
+
+
+def test_the_claims_are_what_the_records_give(judged: dict[str, ClaimResult]) -> None:
+    assert counted([*judged.values()]) in (DOCS / "results-embedded.md").read_text(encoding="utf-8")
+    rows = {row[0]: row[1:] for row in rows_of("Claims") if row[0] in judged}
+    assert rows == {one.id: [one.text, one.verdict, one.shown or "–"] for one in judged.values()}
+
+
+def test_the_claims_about_parts_are_what_the_records_give(judged: dict[str, ClaimResult]) -> None:
     named = [(re.search(r"\((p1-[a-z0-9-]+)\)", row[0]), row) for row in rows_of("What each part")]
-    rows = {name[1]: row[1:4] for name, row in named if name}
-    decided = rows.keys() & found.keys()
-    assert "p1-attention-sensitive" in decided
-    for name in decided:
-        one = found[name]
-        assert one.interval is not None
-        low, high = one.interval
-        assert rows[name] == [f"{one.effect:+.2f}", f"{low:+.2f} to {high:+.2f}", one.verdict], name
+    rows = {name[1]: row[1:3] for name, row in named if name}
+    assert "p1-attention-sensitive" in rows
+    assert rows == {name: [judged[name].shown or "–", judged[name].verdict] for name in rows}

@@ -14,8 +14,11 @@ from suite.report.write import told
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = {
+    "agreement": ("agreement",),
     "agreement-leave-one-out": ("errata",),
+    "agreement-peg": ("agreement",),
     "fashion": ("fashion",),
+    "fashion-ablation": ("fashion", "parts"),
     "fashion-sensitivity": ("fashion", "parts"),
     "snippets": ("snippets",),
     "snippets-binary": ("snippets",),
