@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def comparisons(places: Sequence[Place], pool: Pool) -> list[str]:
-    """A sentence for every row of a block against the row that its spec names in `compare`."""
+    """A sentence for every row of a block against the row that it or its table names in
+    `compare`."""
     found = []
     for place in places:
-        spec = place.spec
-        wanted = spec.compare and place.column.compared and place.row.ranked
-        if not wanted or place.row.label == spec.compare:
+        against = place.row.compare or place.spec.compare
+        wanted = against and place.column.compared and place.row.ranked
+        if not wanted or place.row.label == against:
             continue
         for other in places:
             same = other.column is place.column and other.block is place.block
-            if same and other.row.label == spec.compare:
+            if same and other.row.label == against:
                 test = compare(place, other, pool)
                 found += [_sentence(place, other, test)] if test else []
     return found

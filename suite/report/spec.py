@@ -84,12 +84,14 @@ class Block(_Part):
 
 class RowSpec(_Part):
     """A row. words: further text columns; ranked: whether it competes for the bold number;
-    blocks: titles of the blocks it stands in (all, if left out); cannot: why the suite cannot run
-    it, for what the grid cannot tell; notes: footnotes of the row."""
+    compare: label of the row that it is tested against in place of the table's; blocks: titles of
+    the blocks it stands in (all, if left out); cannot: why the suite cannot run it, for what the
+    grid cannot tell; notes: footnotes of the row."""
 
     label: str
     words: tuple[str, ...] = ()
     ranked: bool = True
+    compare: str = ""
     blocks: tuple[str, ...] = ()
     select: Select = Select()
     published: Lookup | bool = True

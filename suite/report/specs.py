@@ -156,5 +156,6 @@ def _check_shape(spec: Spec) -> None:
             if title not in titles:
                 raise unknown("block", title, titles)
     labels = [row.label for row in spec.row]
-    if spec.compare and spec.compare not in labels:
-        raise unknown("row", spec.compare, labels)
+    for name in filter(None, (spec.compare, *(row.compare for row in spec.row))):
+        if name not in labels:
+            raise unknown("row", name, labels)

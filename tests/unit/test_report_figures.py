@@ -19,6 +19,7 @@ from suite.report.figures.bits import bits, over_bits
 from suite.report.figures.configurations import configurations
 from suite.report.figures.costs import measured
 from suite.report.figures.heat import Heat, pooled
+from suite.report.figures.intervals import intervals
 from suite.report.figures.model import Figure
 from suite.report.figures.series import styles
 from suite.report.figures.trajectories import trajectories
@@ -265,6 +266,15 @@ def test_a_line_over_bits_has_one_recipe() -> None:
     ((name, members),) = lines.items()
     assert name.startswith("lsq (recipe ")
     assert [(one.w_bits, one.mean) for one in members] == [(2, 80.0), (3, 81.0), (4, 82.0)]
+
+
+def test_runs_with_settings_of_their_own_are_left_to_the_figure_beside() -> None:
+    methods = ("lsq", "lsq[edge_bits=2]")
+    rows = [run(n + bits, m, bits, "{}") for n, m in enumerate(methods) for bits in (2, 3)]
+    found = configurations(pd.DataFrame(rows))
+    assert [*over_bits(found)] == ["lsq"]
+    picture = str(intervals(found, styles((o.method, o.series) for o in found)).panels[0].svg)
+    assert "lsq[edge_bits=2] w2a2" in picture
 
 
 def test_every_recipe_of_the_fp32_model_has_its_line() -> None:

@@ -89,6 +89,7 @@ def test_embedded_tables_say_so() -> None:
         ("w_bits = 2", 'w_bits = "two"', "'w_bits' cannot be 'two'"),
         ('labels = ["method"]', 'labels = ["method", "bits"]', "has 0 words for the 1 text column"),
         ('paper = "P1"', 'paper = "P1"\ncompare = "LQS"', "Unknown row 'LQS'. Did you mean 'LSQ'?"),
+        ('label = "LSQ"', 'label = "LSQ"\ncompare = "LQS"', "Unknown row 'LQS'."),
         ('paper = "P1"', 'paper = "P1"\npublished = { paper = "P3" }', "Unknown paper 'P3'"),
         ('id = "mine"', 'id = "../mine"', "'id' cannot be '../mine'"),
         ('id = "mine"', "id = ", "cannot be read"),

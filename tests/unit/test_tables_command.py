@@ -112,6 +112,18 @@ def test_rows_are_compared_in_pairs(results: Path, specs: Path, tmp_path: Path) 
     assert "paired t, 3 seeds" in text
 
 
+def test_a_row_can_name_what_it_is_compared_with(results: Path, tmp_path: Path) -> None:
+    row = SPEC.partition("[[row]]")[2].partition("[[row]]")[0]
+    row = "[[row]]" + row.replace('"LSQ"', '"again"\ncompare = "ours"')
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.toml").write_text(f"{SPEC}\n{row}")
+    lowbit(tmp_path / "out", "--results", str(results), "--specs", str(tmp_path / "own"))
+    text = (tmp_path / "out" / "mine.md").read_text()
+    assert "again minus ours, top-1: -1.07 (" in text
+    assert "again minus LSQ" not in text
+    assert "ours minus LSQ, top-1: +1.07 (" in text
+
+
 def test_one_seed_is_compared_sample_by_sample(specs: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "one")
     with_bitmap(store, cell("lsq", 2), 1, right=60)

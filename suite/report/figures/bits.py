@@ -29,8 +29,9 @@ TITLE = "Accuracy over bits"
 CAPTION = (
     "Weights and activations at the same bit-width. Filled points are means of our runs with 95 % "
     "t-intervals, small ones single runs; hollow points are published values. A dashed line is "
-    "full precision. Every panel has its own scale: a small model on small data says nothing "
-    "about the level of a published number, only about the shape."
+    "full precision. Runs with settings of their own are in the next figure. Every panel has its "
+    "own scale: a small model on small data says nothing about the level of a published number, "
+    "only about the shape."
 )
 AXIS = "bits of weights and activations"
 
@@ -71,10 +72,14 @@ def bits(found: Sequence[Configuration], points: Points, styles: dict[str, Style
 
 
 def over_bits(group: Sequence[Configuration]) -> dict[str, list[Configuration]]:
-    """Series of one model and task with at least two bit-widths, each in the order of bits."""
+    """Series of one model and task with at least two bit-widths, each in the order of bits.
+
+    Those with settings of their own are left to the figure beside: a method has many, and one
+    picture of all of them tells none.
+    """
     series: dict[str, list[Configuration]] = {}
     for one in group:
-        if _square(one) and one.w_bits != FULL:
+        if _square(one) and one.w_bits != FULL and "[" not in one.series:
             series.setdefault(one.series, []).append(one)
     return {
         name: sorted(members, key=lambda c: c.w_bits)
