@@ -277,10 +277,28 @@ def test_runs_with_settings_of_their_own_are_left_to_the_figure_beside() -> None
     assert "lsq[edge_bits=2] w2a2" in picture
 
 
+def test_plain_series_are_told_apart_where_methods_outnumber_the_colours() -> None:
+    plain = [(f"m{n:02}", f"m{n:02}-{variant}") for n in range(12) for variant in ("a", "b", "c")]
+    tuned = [("m00", f"m00-a[x={n}]") for n in range(9)]
+    found = styles([*tuned, *plain])
+    assert len({found[name] for _, name in plain}) == len(plain)
+    assert len({found[name].kind for _, name in [*tuned, *plain] if name.startswith("m00")}) == 1
+
+
+def test_every_line_over_bits_has_its_own_look() -> None:
+    """However many other configurations there are, which are not drawn."""
+    names = ("lsq", "lsq_plus", "qvit-released", "variation-released", "variation-paper")
+    rows = [run(n + b, name, b, "{}") for n, name in enumerate(names) for b in (2, 3)]
+    rows += [run(99, f"variation[x={n}]", 2, "{}") for n in range(40)]
+    rows += [run(99, "variation-released", 2, f"{n}") for n in range(9)]
+    keys = [str(key.symbol) for key in bits(configurations(pd.DataFrame(rows)), {}).legend]
+    assert len(keys) == len(set(keys)) == len(names)
+
+
 def test_every_recipe_of_the_fp32_model_has_its_line() -> None:
     cells = [("lsq", 2, "{}"), ("lsq", 3, "{}"), ("fp32", 32, "{}"), ("fp32", 32, "short")]
     found = configurations(pd.DataFrame([run(number, *cell) for number, cell in enumerate(cells)]))
-    picture = str(bits(found, {}, styles((one.method, one.series) for one in found)).panels[0].svg)
+    picture = str(bits(found, {}).panels[0].svg)
     assert picture.count('class="reference"') == 2
     assert picture.count("FP32 ") == 1
     assert "FP32 82.00, 83.00<" in picture
@@ -289,7 +307,7 @@ def test_every_recipe_of_the_fp32_model_has_its_line() -> None:
 def test_points_of_many_series_stay_with_their_bit_width() -> None:
     cells = [(f"m{n}", bits, "{}") for n in range(12) for bits in (2, 3, 4)]
     found = configurations(pd.DataFrame([run(number, *cell) for number, cell in enumerate(cells)]))
-    picture = str(bits(found, {}, styles((one.method, one.series) for one in found)).panels[0].svg)
+    picture = str(bits(found, {}).panels[0].svg)
     lines = re.findall(
         r'<path d="M([0-9.]+)[ ,][0-9.]+ ?L([0-9.]+)[ ,][0-9.]+ ?L([0-9.]+)', picture
     )

@@ -36,7 +36,7 @@ def figures(newest: pd.DataFrame, timed: Sequence[Measurement] = ()) -> list[Fig
     drawn = [(one.method, one.series) for one in found] + [(m, m) for m in theirs]
     looks = styles(drawn + [(str(one.cell["method"]), series_of(one)) for one in timed])
     return [
-        bits(found, points, looks),
+        bits(found, points),
         intervals(found, looks),
         curves(found, histories, trajectories(), looks),
         costs([*measured(timed), *of_runs(found, rows)], looks),

@@ -21,6 +21,7 @@ from suite.report.figures.configurations import (
 from suite.report.figures.model import Figure, Key, Number, Panel, words
 from suite.report.figures.published_points import DATASET, Points, method_of
 from suite.report.figures.series import Style, key, mark, path, whisker
+from suite.report.figures.series import styles as looks
 from suite.report.svg import line, picture, text
 
 SIZE = (340.0, 250.0)
@@ -40,8 +41,9 @@ APART, SHARE = 12.0, 0.6
 may take, so that a point is seen to belong to its own."""
 
 
-def bits(found: Sequence[Configuration], points: Points, styles: dict[str, Style]) -> Figure:
+def bits(found: Sequence[Configuration], points: Points) -> Figure:
     """One panel a model and task of ours with several bit-widths, one a published model."""
+    styles = _styles(found, points)
     panels: list[Panel] = []
     rows: list[tuple[Number, ...]] = []
     keys: list[Key] = []
@@ -69,6 +71,18 @@ def bits(found: Sequence[Configuration], points: Points, styles: dict[str, Style
         tuple(rows),
         "" if panels else "No stored configuration has been run at two bit-widths or more.",
     )
+
+
+def _styles(found: Sequence[Configuration], points: Points) -> dict[str, Style]:
+    """Of what is drawn here alone: all that the report knows are more than there are styles."""
+    ours = [
+        (one.method, one.series)
+        for group in by_place(found).values()
+        for line in over_bits(group).values()
+        for one in line
+    ]
+    theirs = {method_of(p) for group in points.values() for p in _low(group)}
+    return looks([*ours, *((method, method) for method in theirs)])
 
 
 def over_bits(group: Sequence[Configuration]) -> dict[str, list[Configuration]]:

@@ -32,15 +32,17 @@ class Style:
 
 
 def styles(series: Iterable[tuple[str, str]]) -> dict[str, Style]:
-    """A style for each (method, series): the method decides the colour, its series the shape."""
-    by_method: dict[str, list[str]] = {}
-    for method, name in sorted(set(series)):
-        by_method.setdefault(method, []).append(name)
-    return {
-        name: Style(f"s{colour % COLOURS + 1}", SHAPES[(colour // COLOURS + shape) % len(SHAPES)])
-        for colour, names in enumerate(by_method.values())
-        for shape, name in enumerate(names)
-    }
+    """A style for each (method, series): the method decides the colour, and the series that share
+    one take its shapes in turn, those with settings of their own last, which may have to share."""
+    known = set(series)
+    colours = {m: i % COLOURS + 1 for i, m in enumerate(sorted({method for method, _ in known}))}
+    taken = dict.fromkeys(colours.values(), 0)
+    found = {}
+    for method, name in sorted(known, key=lambda one: ("[" in one[1], one)):
+        colour = colours[method]
+        found[name] = Style(f"s{colour}", SHAPES[taken[colour] % len(SHAPES)])
+        taken[colour] += 1
+    return found
 
 
 def mark(
