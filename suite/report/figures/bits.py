@@ -93,7 +93,7 @@ def over_bits(group: Sequence[Configuration]) -> dict[str, list[Configuration]]:
     """
     series: dict[str, list[Configuration]] = {}
     for one in group:
-        if _square(one) and one.w_bits != FULL and "[" not in one.series:
+        if _square(one) and one.w_bits != FULL and not one.tuned:
             series.setdefault(one.series, []).append(one)
     return {
         name: sorted(members, key=lambda c: c.w_bits)

@@ -49,6 +49,11 @@ class Configuration:
     samples: tuple[Sample, ...]
 
     @property
+    def tuned(self) -> bool:
+        """Whether it has settings of its own, which its series names in brackets."""
+        return "[" in self.series
+
+    @property
     def values(self) -> list[float]:
         return [sample.value for sample in self.samples]
 

@@ -33,12 +33,12 @@ class Style:
 
 def styles(series: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """A style for each (method, series): the method decides the colour, and the series that share
-    one take its shapes in turn, those with settings of their own last, which may have to share."""
+    one take its shapes in turn."""
     known = set(series)
     colours = {m: i % COLOURS + 1 for i, m in enumerate(sorted({method for method, _ in known}))}
     taken = dict.fromkeys(colours.values(), 0)
     found = {}
-    for method, name in sorted(known, key=lambda one: ("[" in one[1], one)):
+    for method, name in sorted(known):
         colour = colours[method]
         found[name] = Style(f"s{colour}", SHAPES[taken[colour] % len(SHAPES)])
         taken[colour] += 1
