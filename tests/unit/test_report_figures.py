@@ -277,6 +277,13 @@ def test_runs_with_settings_of_their_own_are_left_to_the_figure_beside() -> None
     assert "lsq[edge_bits=2] w2a2" in picture
 
 
+def test_a_label_that_is_cut_keeps_its_bits() -> None:
+    name = "variation-released[module_dependent=False,quantizer=uniform]"
+    found = configurations(pd.DataFrame([run(bits, name, bits, "{}") for bits in (2, 3)]))
+    picture = str(intervals(found, styles((o.method, o.series) for o in found)).panels[0].svg)
+    assert re.findall(r"… (w\da\d)</text>", picture) == ["w3a3", "w2a2"]
+
+
 def test_series_are_told_apart_where_methods_outnumber_the_colours() -> None:
     series = [(f"m{n:02}", f"m{n:02}-{variant}") for n in range(12) for variant in ("a", "b", "c")]
     found = styles(series)

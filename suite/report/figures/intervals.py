@@ -88,7 +88,7 @@ def _row_of(
     """Words above, points below: so that long names fit a narrow screen."""
     y = top + 24
     parts = [
-        text(12, top + 14, _cut(_label(one)), "label", "start"),
+        text(12, top + 14, _cut(one), "label", "start"),
         text(WIDTH - 12, top + 14, shown(one.mean, digits), "value", "end"),
         line(12, y, WIDTH - 12, y, "grid"),
     ]
@@ -103,9 +103,11 @@ def _label(one: Configuration) -> str:
     return f"{one.series} {one.bits}"
 
 
-def _cut(label: str) -> str:
-    """What fits beside the value; the table of the figure has the whole name."""
-    return label if len(label) <= FITS else f"{label[: FITS - 1]}…"
+def _cut(one: Configuration) -> str:
+    """What fits beside the value, the bits always; the table of the figure has the whole name."""
+    room = FITS - len(one.bits) - 1
+    series = one.series if len(one.series) <= room else f"{one.series[: room - 1]}…"
+    return f"{series} {one.bits}"
 
 
 def _row(one: Configuration) -> tuple[Number, ...]:
