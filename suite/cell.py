@@ -33,7 +33,8 @@ class Recipe(_Frozen):
     epochs: nominal epochs; one pass with `crops` crops an image counts as `crops` epochs.
     batch_size: crops a step over all processes together.
     before: names of the recipes of further cells that this one rests on, by what they are to it.
-    optimizer: who moves the parameters; weight_decay, betas: its own.
+    optimizer: who moves the parameters; weight_decay, betas, eps: its own (eps: what is added to
+        the root of the squared gradient's mean; None: the optimizer's own, see suite.optimize).
     quantizer_lr: learning rate of the quantizers' own parameters (None: that of the weights).
     lr_per: whether the cosine moves at every `step` or every `epoch` (as the P1 code does).
     max_steps: stop every pass after this many steps (0: no limit); for trying a path out.
@@ -64,6 +65,7 @@ class Recipe(_Frozen):
     lr_per: Literal["step", "epoch"] = "epoch"
     weight_decay: float = Field(default=1e-4, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float | None = Field(default=None, gt=0, lt=1)
     optimizer: Literal["adamw", "lamb", "bertadam"] = "adamw"
     quantizer_lr: float | None = Field(default=None, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)

@@ -39,9 +39,19 @@ def groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [*weights, {"params": found["scales"], "weight_decay": 0.0, "lr_scale": scale}]
 
 
+EPS = {"adamw": 1e-8, "lamb": 1e-6, "bertadam": 1e-6}
+"""What each adds to the root of the squared gradient's mean where the recipe has no `eps`."""
+
+
+def _own(recipe: Recipe) -> dict[str, Any]:
+    """What every optimizer takes from the recipe besides weight decay."""
+    eps = EPS[recipe.optimizer] if recipe.eps is None else recipe.eps
+    return {"lr": recipe.lr, "betas": recipe.betas, "eps": eps}
+
+
 def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW as P1's code sets it up."""
-    return torch.optim.AdamW(groups(model, recipe), lr=recipe.lr, betas=recipe.betas, fused=True)
+    return torch.optim.AdamW(groups(model, recipe), **_own(recipe), fused=True)
 
 
 def lamb(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -49,17 +59,18 @@ def lamb(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     As there, the gradient's norm over all parameters is held at 1 or less, and a parameter without
     weight decay is not scaled by its norm: without any decay this is Adam with a clipped gradient.
+    Clipping makes gradients small, so that epsilon counts: Q-ViT's command line gives it 1e-8.
     """
     from timm.optim import Lamb
 
-    return Lamb(groups(model, recipe), lr=recipe.lr, betas=recipe.betas)
+    return Lamb(groups(model, recipe), **_own(recipe))
 
 
 def bertadam(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """BERT's own Adam, as TernaryBERT and BinaryBERT train."""
     from suite.bert_adam import BertAdam
 
-    return BertAdam(groups(model, recipe), lr=recipe.lr, betas=recipe.betas)
+    return BertAdam(groups(model, recipe), **_own(recipe))
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {

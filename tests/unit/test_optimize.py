@@ -37,6 +37,23 @@ def test_a_recipe_says_adamw_by_default_and_its_cells_keep_their_ids() -> None:
         recipe("fashion-qat", optimizer="lamp")
 
 
+@pytest.mark.parametrize(
+    "name", [f"{t}-qvit{s}" for t in ("fashion", "imagenet") for s in ("", "-scratch")]
+)
+def test_qvit_trains_with_the_epsilon_of_its_command_line(name: str) -> None:
+    """Its first step is the rate times g / (g + eps): at 1e-8 all but the whole rate, at LAMB's
+    own 1e-6 a tenth of it."""
+    chosen = recipe(name)
+    (group, *_) = optimizer_of(layer(), chosen).param_groups
+    assert group["eps"] == 1e-8
+    for eps, share in ((None, 0.91), (1e-6, 0.091)):
+        used = chosen if eps is None else chosen.model_copy(update={"eps": eps})
+        for moved in step(layer(), used, 1e-7).values():
+            torch.testing.assert_close(
+                moved / -chosen.lr, torch.full_like(moved, share), rtol=0.01, atol=0
+            )
+
+
 @pytest.mark.parametrize("size", [1e-3, 1e3])
 def test_lamb_without_decay_is_adam_with_a_clipped_gradient(size: float) -> None:
     """The first step of Adam is the rate in the gradient's direction, whatever its size."""
