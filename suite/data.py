@@ -27,6 +27,7 @@ def data_options(cell: Cell, options: Options) -> DataOptions:
             image_size=spec.image_size,
             classes=spec.classes,
             crop_scale=recipe.crop_scale,
+            checked=options.results / "images",
         )
     return DataOptions(
         **shared,

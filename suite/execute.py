@@ -132,6 +132,7 @@ def _run(run: Run, dataset: Dataset) -> Record:
         provenance={
             **provenance(run.device),
             "data": dataset.digests,
+            **_outputs(dataset),
             "start": source,
             "weights": digest(tensors),
         },
@@ -236,6 +237,12 @@ def _files(run_id: str, method: Method, final: Evaluation) -> dict[str, str]:
     if final.values is not None:
         found["values"] = f"{run_id}.values.npy"
     return found
+
+
+def _outputs(dataset: Dataset) -> dict[str, Any]:
+    """Which output of the model each class of the data is, where no list is published."""
+    found = getattr(dataset, "outputs", None)
+    return {"outputs": found} if found else {}
 
 
 def _fp32_weights(before: dict[str, Record], store: Store) -> Path | None:

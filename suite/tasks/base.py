@@ -25,7 +25,8 @@ class DataOptions:
     root: folder of the data, where it is not embedded; workers: loading processes; image_size:
     side in pixels; classes: outputs of the model, at least as many as the data has; crop_scale:
     smallest and largest share of the image area in a training crop; augmented: train on the task's
-    file of augmented texts, if it has one.
+    file of augmented texts, if it has one; checked: folder that remembers which image files were
+    looked at already.
     """
 
     root: Path | None = None
@@ -39,6 +40,7 @@ class DataOptions:
     texts: Path | None = None
     augmented: bool = False
     too_long: str = "truncate"
+    checked: Path | None = None
 
 
 @dataclass(frozen=True)

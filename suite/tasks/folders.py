@@ -13,14 +13,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import CenterCrop, InterpolationMode, RandomResizedCrop, Resize
 from torchvision.transforms import functional as TF
 
 from suite.errors import EnvironmentProblem
 from suite.signals import leave_to_parent
 from suite.tasks.base import DataOptions
+from suite.tasks.class_folders import Split
+from suite.tasks.class_names import Outputs, outputs_of
 from suite.tasks.draws import RATIO, seed_of
+from suite.tasks.image_headers import DAMAGE, check, opened, undecodable
 from suite.tasks.images import ImageData
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,32 +34,36 @@ RESIZE = 256 / 224
 class FolderData(ImageData):
     """`root`/train and `root`/val; see suite.tasks.base.Dataset.
 
-    Class folders count in order of their names, as torchvision does. Crops are bilinear, as in
-    the P1 code.
+    A class folder stands for the model's output that its name says (suite/tasks/class_names.py).
+    Crops are bilinear, as in the P1 code.
     """
 
     def __init__(self, root: Path, options: DataOptions) -> None:
         self.root_name = root.name
         size = self._size = options.image_size
         self._scale, self._workers = options.crop_scale, options.workers
-        train, validation = _Split(root / "train"), _Split(root / "val")
+        train, validation = Split(root / "train"), Split(root / "val")
         if train.classes != validation.classes:
             odd = sorted(set(train.classes) ^ set(validation.classes))
             raise EnvironmentProblem(
                 f"The class folders of {root}/train and {root}/val differ ({', '.join(odd[:4])}); "
                 "both need the same ones."
             )
-        if len(train.classes) > options.classes:
-            raise EnvironmentProblem(
-                f"{root} has {len(train.classes)} classes, the model {options.classes} outputs; "
-                "name a folder with --data that has no more."
-            )
+        outputs = outputs_of(train.classes, options.classes, root)
+        for split in (train, validation):
+            check(split.files, split.stamp, options.checked)
         self._files = {"train": train.files, "validation": validation.files}
-        self.train_targets, self.validation_targets = train.targets, validation.targets
+        self.train_targets = _targets(train, outputs)
+        self.validation_targets = _targets(validation, outputs)
         self.train_size, self.validation_size = len(train.files), len(validation.files)
         self.classes = options.classes
         self.train_names = train.names
-        self.digests = {"train": train.digest, "validation": validation.digest}
+        self.digests = {
+            "train": train.digest,
+            "validation": validation.digest,
+            **_mapping_digest(train.classes, outputs),
+        }
+        self.outputs = _said(train.classes, outputs)
         self.transform = {
             "resize": round(size * RESIZE),
             "crop": size,
@@ -65,6 +71,8 @@ class FolderData(ImageData):
             "mean": MEAN,
             "std": STD,
             "classes": len(train.classes),
+            "class_set": outputs.kind,
+            "samples": self.validation_size,
         }
         self._evaluation = [
             Resize(round(size * RESIZE), InterpolationMode.BILINEAR),
@@ -76,7 +84,7 @@ class FolderData(ImageData):
         return torch.stack([boxes for boxes, _ in found]), torch.stack([f for _, f in found])
 
     def _draw_one(self, row: int, crops: int, key: tuple[object, ...]) -> tuple[Tensor, Tensor]:
-        with _open(self._files["train"][row]) as image, torch.random.fork_rng(devices=[]):
+        with opened(self._files["train"][row]) as image, torch.random.fork_rng(devices=[]):
             width, height = image.size
             torch.manual_seed(seed_of(*key, row))
             size = torch.tensor([height, width, height, width])
@@ -117,10 +125,10 @@ class FolderData(ImageData):
     def _load(self, split: str, row: int) -> Image.Image:
         path = self._files[split][row]
         try:
-            with _open(path) as image:
+            with opened(path) as image:
                 return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as problem:
-            raise _undecodable(path, problem) from problem
+        except DAMAGE as problem:
+            raise undecodable(path, problem) from problem
 
     def in_order(self, work: Any, steps: range) -> Iterator[Any]:
         """Batches from worker processes, in order; a broken image ends the pass by name."""
@@ -169,53 +177,23 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-class _Split:
-    """Files of one split in order of class and name."""
-
-    def __init__(self, folder: Path) -> None:
-        found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-        self.classes = [entry.name for entry in found]
-        self.files: list[Path] = []
-        targets: list[int] = []
-        for number, entry in enumerate(found):
-            files = sorted(f for f in entry.iterdir() if f.suffix.lower() in IMG_EXTENSIONS)
-            if not files:
-                raise EnvironmentProblem(
-                    f"The class folder {entry} holds no image; remove it or fill it."
-                )
-            self.files += files
-            targets += [number] * len(files)
-        if not self.files:
-            raise EnvironmentProblem(
-                f"The folder {folder} has no class folders with images; see README, Data."
-            )
-        self.targets = torch.tensor(targets)
-
-    @property
-    def names(self) -> list[str]:
-        """`class/image`, the image's name up to its first dot (P1 code)."""
-        return [f"{f.parent.name}/{f.name.split('.')[0]}" for f in self.files]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over names and sizes, 16 hex digits: contents would take minutes to read."""
-        found = hashlib.sha256()
-        for file in self.files:
-            found.update(f"{file.parent.name}/{file.name}:{file.stat().st_size}\n".encode())
-        return found.hexdigest()[:16]
+def _targets(split: Split, outputs: Outputs) -> Tensor:
+    """The output of every image's class."""
+    return torch.tensor(outputs.of)[torch.tensor(split.numbers)]
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError) as problem:
-        raise _undecodable(path, problem) from problem
+def _said(classes: list[str], outputs: Outputs) -> dict[str, int]:
+    """The output of every class folder, for the record; empty for a whole published list."""
+    return {} if outputs.whole else dict(zip(classes, outputs.of, strict=True))
 
 
-def _undecodable(path: Path, problem: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"The image {path} does not decode ({problem}); replace or remove it."
-    )
+def _mapping_digest(classes: list[str], outputs: Outputs) -> dict[str, str]:
+    """Digest of which output each class is, where that is not its place: records of earlier
+    versions took the place."""
+    if outputs.in_place:
+        return {}
+    pairs = "".join(f"{name}:{of}\n" for name, of in zip(classes, outputs.of, strict=True))
+    return {"outputs": hashlib.sha256(pairs.encode()).hexdigest()[:16]}
 
 
 def _tensor(image: Image.Image) -> Tensor:

@@ -88,14 +88,14 @@ def test_no_weights(tree: Path, run: Command, shell: Command, tmp_path: Path) ->
 def test_harmed_image_folders(harm: str, tree: Path, run: Command, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(tree, root)
-    image = next((root / "val" / "n00000000").iterdir())
+    image = next((root / "val" / "n01440764").iterdir())
     if harm == "no val":
         shutil.rmtree(root / "val")
     elif harm == "empty class":
-        for file in (root / "train" / "n00000001").iterdir():
+        for file in (root / "train" / "n01443537").iterdir():
             file.unlink()
     elif harm == "other classes":
-        (root / "val" / "n00000002").rename(root / "val" / "n00000009")
+        (root / "val" / "n01484850").rename(root / "val" / "n01491361")
     elif harm == "broken":
         image.write_bytes(b"this is no JPEG")
     else:
@@ -110,7 +110,7 @@ def test_harmed_image_folders(harm: str, tree: Path, run: Command, tmp_path: Pat
     expected = {
         "no val": "it has no val/",
         "empty class": "holds no image",
-        "other classes": "differ (n00000002, n00000009)",
+        "other classes": "differ (n01484850, n01491361)",
         "broken": f"The image {image} does not decode",
         "truncated": f"The image {image} does not decode",
     }
