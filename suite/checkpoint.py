@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ class State:
     cell: id of the cell it belongs to; data: digests of its data; number: index of the running
     pass; step: steps done in it; seconds, data_seconds, images, loss: sums over the running pass
     so far; history: one row a finished pass; resumed: how often the run was continued; peaks:
-    largest memory readings.
+    largest memory readings; threads: of the CPU, with which it began (others give other bits);
+    load: seconds of CPU and on the clock so far, see suite.measure.Load.
     """
 
     cell: str
@@ -38,6 +41,18 @@ class State:
     resumed: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     peaks: dict[str, float] = field(default_factory=dict)
+    threads: int = 0
+    load: dict[str, float] = field(default_factory=dict)
+
+
+def threads_of(paths: Iterable[Path]) -> int:
+    """Threads with which a training began whose checkpoint is one of `paths`; 0 where there is
+    none, or none that can be read (`load` says so)."""
+    for path in paths:
+        if path.exists():
+            with suppress(EnvironmentProblem):
+                return int(_read(path, mmap=True)["state"].get("threads", 0))
+    return 0
 
 
 def save(path: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -88,9 +103,9 @@ def _told(digests: dict[str, str]) -> str:
     return ", ".join(f"{name} {value[:16]}" for name, value in sorted(digests.items()))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
     except UNREADABLE as problem:
         raise EnvironmentProblem(
             f"The checkpoint {path} cannot be read ({type(problem).__name__}: damaged or not a "

@@ -38,7 +38,7 @@ CHOICES = {
     "soft-labels": "folder with an archive of soft labels",
     "texts": "UTF-8 file with one text a line, for the task agreement",
     "device": "auto, cpu or cuda",
-    "threads": "CPU threads (default: all cores)",
+    "threads": "CPU threads (default: the cores that are free, fewer for a small model)",
     "workers": "data loading processes",
     "compile": "torch.compile the training step: auto, on or off",
     "checkpoint-minutes": "minutes between checkpoints within a pass",

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
+from suite.cores import allowed, used_by_others
 from suite.data import missing_of
 from suite.errors import EnvironmentProblem
 from suite.listing import aligned
@@ -64,12 +65,13 @@ def _machine() -> list[Finding]:
 
     from suite.provenance import cpu_name, device_name
 
+    cores = f"{allowed()} cores, others use {used_by_others():.1f} of them"
     cuda = torch.cuda.is_available()
     gpu = device_name(torch.device("cuda", 0)) if cuda else "none (cells run on the CPU)"
     compiler = shutil.which("g++") or shutil.which("clang++")
     how = compiler or "none: --compile on needs one on a CPU, e.g. apt-get install g++"
     return [
-        ("cpu", "ok", f"{cpu_name()}, {torch.get_num_threads()} threads"),
+        ("cpu", "ok", f"{cpu_name()}, {cores}"),
         ("gpu", "ok" if cuda else "none", gpu),
         ("compiler", "ok" if compiler else "none", how),
     ]

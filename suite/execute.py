@@ -14,9 +14,10 @@ from torch import nn
 from suite import measure
 from suite.audit import audit
 from suite.cell import Cell, make_cell
-from suite.checkpoint import State
+from suite.checkpoint import State, threads_of
+from suite.cores import Threads
 from suite.data import open_data
-from suite.device import choose_device, set_threads
+from suite.device import choose_device, set_threads, step_work
 from suite.distributed import Ranks, join
 from suite.errors import LowbitError
 from suite.evaluate import Evaluation, evaluate
@@ -77,7 +78,6 @@ def execute(
 
     started, ranks = now(), join()
     device = choose_device(options, ranks)
-    set_threads(options, ranks)
     # One id for all ranks: the cells that need this one look for its files by it.
     run_id = ranks.share(new_run_id())
     run = Run(
@@ -104,6 +104,7 @@ def _run(run: Run, dataset: Dataset) -> Record:
     cell, method = run.cell, run.method
     spec, fp32 = model_spec(cell.model), _fp32_weights(run.before, run.store)
     model, source = start_model(spec, cell, dataset.classes, fp32, run.options)
+    threads = _threads(run, model, dataset)
     labels = labels_for(
         cell, method, run.before, dataset, run.store, run.options, run.device, run.reporter
     )
@@ -123,9 +124,9 @@ def _run(run: Run, dataset: Dataset) -> Record:
         **_identity(run),
         metrics=_metrics(final, state, job.metric),
         history=state.history,
-        time=measure.timing(state.history),
+        time={**measure.timing(state.history), **measure.per_second(state.load)},
         memory=measure.largest(state.peaks, measure.peaks(run.device)),
-        execution=_execution(run, job, state),
+        execution=_execution(run, job, state, threads),
         protocol={**method.protocol(), "evaluation": dataset.transform, **_labels_note(labels)},
         audit=audited,
         diagnosis={**method.diagnosis, **told(state.history, job.metric), **sizes_of(model)},
@@ -161,7 +162,7 @@ def training_of(run: Run, model: nn.Module, dataset: Dataset, labels: Any) -> Tr
         labels=labels,
         device=run.device,
         ranks=run.ranks,
-        path=run.store.work(run.name) / "state" / "checkpoint.pt",
+        path=_checkpoint(run),
         minutes=options.checkpoint_minutes,
         compiled=_compiled(cell, options, model, dataset, run.device, run.ranks),
         calibrated=cell.recipe.start == "quantized",
@@ -182,11 +183,32 @@ def _identity(run: Run) -> dict[str, Any]:
     }
 
 
-def _execution(run: Run, job: Training, state: State) -> dict[str, Any]:
+def _threads(run: Run, model: nn.Module, dataset: Dataset) -> Threads:
+    """The cell's threads: those that its run began with, if it is continued."""
+    kept = threads_of(path_of(_checkpoint(run), stage.name) for stage in run.method.stages())
+    on_cpu = run.device.type == "cpu"
+    recipe = run.cell.recipe
+    work = step_work(model, dataset, recipe.batch_size, run.cell.seed) if on_cpu else 0.0
+    found = set_threads(run.options, run.ranks, kept=kept, work=work, watch=on_cpu)
+    if kept and run.options.threads not in (0, kept):
+        run.reporter.say(
+            f"{run.cell.label}: goes on with {kept} threads, as it began; others give other bits "
+            "(--fresh starts over)"
+        )
+    return found
+
+
+def _checkpoint(run: Run) -> Path:
+    return run.store.work(run.name) / "state" / "checkpoint.pt"
+
+
+def _execution(run: Run, job: Training, state: State, threads: Threads) -> dict[str, Any]:
     return {
         "compile": job.compiled,
         "precision": "fp32",
-        "threads": torch.get_num_threads(),
+        "threads": threads.count,
+        "threads_by": threads.why,
+        "cores": threads.cores,
         "processes": run.ranks.world,
         "workers": run.options.workers,
         "resumed": state.resumed,

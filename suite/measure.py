@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from suite.cores import reading
+
 MIB = 1024 * 1024
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -51,6 +53,37 @@ def _peak_rss() -> float:
 def largest(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
     """The larger of two readings, entry by entry (a resumed run keeps its earlier peak)."""
     return {k: max(before.get(k, 0.0), now.get(k, 0.0)) for k in {**before, **now}}
+
+
+class Load:
+    """How busy the machine was in a training: seconds on the clock (`wall`), and of CPU on this
+    process's cores, by itself (`own`) and by others (`others`)."""
+
+    def __init__(self) -> None:
+        self._last = reading()
+
+    def add(self, before: Mapping[str, float]) -> dict[str, float]:
+        """What was counted before, and what has come since the last call."""
+        last, now = self._last, reading()
+        self._last = now
+        wall = now.wall - last.wall
+        new = {"wall": wall, "own": now.own - last.own, "others": wall * now.others_since(last)}
+        return added(before, new)
+
+
+def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """The sum of two readings, entry by entry."""
+    return {k: one.get(k, 0.0) + other.get(k, 0.0) for k in {**one, **other}}
+
+
+def per_second(load: Mapping[str, float]) -> dict[str, float]:
+    """Cores' worth of CPU that a training and that others used, on average: CPU seconds of each
+    to seconds on the clock. Above a few tenths, the others' makes its times those of a busy
+    machine (suite.busy)."""
+    wall = load.get("wall", 0.0)
+    if wall <= 0:
+        return {}
+    return {f"{name}_cores": round(load[name] / wall, 3) for name in ("own", "others")}
 
 
 def timing(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:

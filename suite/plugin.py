@@ -36,8 +36,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Turn the selection into the parameters of the one test that asks for a cell."""
     if "cell" not in metafunc.fixturenames:
         return
+    from suite.cores import wait_without_spinning_if_shared
     from suite.grid import select
 
+    wait_without_spinning_if_shared()
     try:
         chosen = select(choice_from(_value(metafunc.config)))
         for cell in chosen.cells:

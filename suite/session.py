@@ -6,6 +6,7 @@ import os
 import sys
 
 from suite.cell import Cell
+from suite.cores import wait_without_spinning_if_shared
 from suite.errors import LowbitError, Missing, UsageError
 from suite.grid import Choice, select
 from suite.options import Options
@@ -19,6 +20,7 @@ def run_cells(choice: Choice, options: Options) -> int:
 
     Returns the exit code: 0, or that of the first cell that could not be obtained.
     """
+    wait_without_spinning_if_shared()
     cells = chosen(choice)
     done: list[Outcome] = []
     code = 0

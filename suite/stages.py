@@ -27,6 +27,7 @@ def train_stages(job: Training, stages: Sequence[Stage]) -> State:
         state = train(part)
         whole.history += [_row(row, stage.name, before) for row in state.history]
         whole.peaks = measure.largest(whole.peaks, state.peaks)
+        whole.load = measure.added(whole.load, state.load)
         whole.resumed = max(whole.resumed, state.resumed)
         before += stage.recipe.epochs
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from suite import busy
 from suite.aggregate import cell_of, glue, over_seeds, paired
 from suite.cell import Cell
 from suite.markdown import row
@@ -34,6 +35,7 @@ def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
     ]
     plain = [record for record, _ in records]
     parts = ["\n".join(told), table(rows), *over_seeds(plain), *paired(plain), *glue(plain), NOTE]
+    parts += [busy.NOTE] if any(busy.others(r.time) for one in rows for r in one if r) else []
     return "\n\n".join(parts)
 
 
@@ -51,7 +53,7 @@ def line(record: Record, fp32: Record | None, stored: bool) -> str:
     if fp32:
         parts.append(f"FP32 {show(fp32.metrics[metric])}")
     if record.time:
-        parts.append(f"{record.time['epoch_seconds_median']:.2f} s an epoch")
+        parts.append(f"{_seconds(record)} s an epoch{_beside(record)}")
         parts.append(f"{record.time['images_per_second']:.0f} images/s")
     parts.append(f"peak {memory(record):.0f} MiB")
     how = f"stored run {record.run_id}" if stored else f"run {record.run_id}"
@@ -102,10 +104,21 @@ def _values(record: Record, fp32: Record | None) -> list[str]:
         show(fp32.metrics[metric]) if fp32 else "",
         f"{last - fp32.metrics[metric]:+.2f}" if fp32 else "",
         _published(cell) if published else "",
-        f"{record.time['epoch_seconds_median']:.2f}" if record.time else "",
-        f"{record.time['images_per_second']:.0f}" if record.time else "",
+        f"{_seconds(record)}{busy.mark(record.time)}" if record.time else "",
+        f"{record.time['images_per_second']:.0f}{busy.mark(record.time)}" if record.time else "",
         f"{memory(record):.0f}",
     ]
+
+
+def _seconds(record: Record) -> str:
+    return f"{record.time['epoch_seconds_median']:.2f}"
+
+
+def _beside(record: Record) -> str:
+    """How much others used of the machine meanwhile, if it counts."""
+    used = busy.others(record.time)
+    cores = record.execution.get("cores", "?")
+    return f" (others used {used:.1f} of {cores} cores)" if used else ""
 
 
 def _published(cell: Cell) -> str:

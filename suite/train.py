@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,7 +41,8 @@ class Training:
     metric: the task's main metric; path: the checkpoint file; minutes: how often to save within
     a pass; compiled: whether the step goes through torch.compile; calibrated: the quantizers
     hold their scales already; stage: name of the stage that this training is; resumed: how
-    often the ones before it were continued; on_step: called after every step, for tests and probes.
+    often the ones before it were continued; on_step: called after every step, for tests and probes;
+    load: how busy the machine is meanwhile.
     """
 
     cell_id: str
@@ -63,6 +64,7 @@ class Training:
     stage: str = ""
     resumed: int = 0
     on_step: Callable[[State], None] | None = None
+    load: measure.Load = field(default_factory=measure.Load)
 
 
 def pays_to_compile(model: nn.Module, device: torch.device, steps: int) -> bool:
@@ -86,6 +88,7 @@ def train(job: Training) -> State:
     """
     plan = passes(job.recipe)
     job.method.begin(job.stage, job.model)
+    job.load = measure.Load()
     optimizer = optimizer_of(job.model, job.recipe)
     measure.reset_peaks(job.device)
     state, net = _start(job, optimizer)
@@ -115,7 +118,8 @@ def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.M
     net = wrap(job.method.around(job.model), job.ranks, job.device)
     if not early and not job.calibrated:
         _calibrate(job, rank=job.ranks.rank)
-    return State(cell=job.cell_id, data=data, resumed=job.resumed), net
+    threads = torch.get_num_threads()
+    return State(cell=job.cell_id, data=data, resumed=job.resumed, threads=threads), net
 
 
 def _calibrate(job: Training, rank: int) -> None:
@@ -247,6 +251,7 @@ def _close_pass(job: Training, state: State, current: Pass) -> None:
 
 def _absorb(job: Training, state: State, total: Tensor) -> None:
     """Copy the device's loss sum into the state; the one place that reads it."""
+    state.load = job.load.add(state.load)
     state.loss = float(total)
     if not math.isfinite(state.loss):
         raise LowbitError(

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from suite import busy
 from suite.cell import Cell, Recipe
 from suite.runner import cell_id
 from suite.schedule import passes
@@ -105,7 +106,7 @@ def _pace(record: Mapping[str, Any], note: str) -> Pace | None:
     made, how = record["provenance"], record["execution"]
     device = made.get("device", "cpu")
     threads = f"{made.get('cpu', 'cpu')}, {how.get('threads', '?')} threads"
-    hardware = threads if device == "cpu" else device
+    hardware = threads + busy.mark(record["time"]) if device == "cpu" else device
     known: dict[str, Any] = {
         "hardware": hardware,
         "note": note,

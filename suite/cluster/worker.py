@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 
 from suite.cluster.slots import pin
+from suite.cores import wait_without_spinning_if_shared
 from suite.errors import LowbitError
 
 
 def main(cell: str, run_directory: str) -> int:
     """Exit code: 0 done, 130 stopped with its state saved, else what failed."""
     pin()
+    wait_without_spinning_if_shared()
     from suite.cluster.job import CellJob
 
     try:

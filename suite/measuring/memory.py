@@ -56,7 +56,7 @@ def measured(case: Case, phase: str) -> Peak:
     from suite.measuring.step import Subject, load_libraries
     from suite.options import Options
 
-    set_threads(Options(threads=case.threads), join())
+    set_threads(Options(threads=case.threads), join(), watch=False)
     device = torch.device(case.device)
     load_libraries(case)
     reset_peaks(device)

@@ -55,7 +55,7 @@ def measure(
 
     A case for which memory runs out is measured no further, and says so.
     """
-    set_threads(Options(threads=conditions.threads), join())
+    set_threads(Options(threads=conditions.threads), join(), watch=False)
     turns = [turn for case in cases for turn in _peaks(case, say)]
     seconds = _seconds([turn for turn in turns if not turn.peak.lacking], conditions, say)
     session = new_run_id()

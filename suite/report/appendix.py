@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite import busy
 from suite.report.anchors import anchor, digest
 from suite.report.figures.configurations import decimals
 from suite.report.figures.model import Number
@@ -147,7 +148,7 @@ def _run(
         error=_error(row),
         numbers=(
             *(_number(row[name], decimals([row[name]])) for name in metrics),
-            _number(row.get("t.epoch_seconds_median"), 2),
+            _seconds(row),
             _number(_peak(row), 0),
         ),
         finished=str(row["finished"])[:16].replace("T", " "),
@@ -156,6 +157,11 @@ def _run(
         file=str(row["path"]).rpartition("/")[2],
         log=_relative(Path(log), out) if log else "",
     )
+
+
+def _seconds(row: Row) -> Number:
+    found = _number(row.get("t.epoch_seconds_median"), 2)
+    return replace(found, text=found.text + busy.mark({busy.OTHERS: row.get(f"t.{busy.OTHERS}")}))
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal
 
+from suite import busy
 from suite.cell import Recipe
 from suite.published import Published
 from suite.report.lookup import Shelf, others
@@ -121,7 +122,19 @@ def _values(place: Place, pool: Pool) -> Values:
         if value is not None and math.isfinite(value)
     }
     place.runs = list(values)
+    if metric.startswith("time."):
+        _tell_busy(place, pool)
     return values
+
+
+def _tell_busy(place: Place, pool: Pool) -> None:
+    load = zip(place.runs, pool.values(place.runs, f"t.{busy.OTHERS}"), strict=True)
+    shared = [run for run, used in load if busy.others({busy.OTHERS: used})]
+    if shared:
+        place.notes.append(
+            f"{_runs(shared, pool)}, timed while other processes used the machine's cores: longer "
+            "than on an idle machine."
+        )
 
 
 def _runs(runs: Sequence[int], pool: Pool) -> str:

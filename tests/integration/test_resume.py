@@ -95,3 +95,21 @@ def test_killed_twice_and_resumed_is_bit_identical(
     assert all(before[name].equal(after[name]) for name in before)
     losses = [[row["train_loss"] for row in r.history] for r in (undisturbed, resumed)]
     assert losses[1] == losses[0]
+
+
+def test_a_run_goes_on_with_the_threads_that_it_began_with(results: Path, tmp_path: Path) -> None:
+    """Others would give other bits, whatever the machine has free or the user asks for now."""
+    cell = cell_of("lsq")
+    for need in needs(cell).values():
+        finish(need, results)
+    shutil.copytree(results, tmp_path / "undisturbed")
+    undisturbed = finish(cell, tmp_path / "undisturbed")
+    assert killed_at(cell, results, 3) == -9  # with one thread
+    options = Options(results=results, threads=2, gate=False)
+    resumed = obtain(cell, options, Reporter(quiet=True)).record
+    assert (resumed.execution["threads"], resumed.execution["threads_by"]) == (
+        1,
+        "as the run began",
+    )
+    assert resumed.provenance["weights"] == undisturbed.provenance["weights"]
+    assert {"own_cores", "others_cores"} <= resumed.time.keys()

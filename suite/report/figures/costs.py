@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from suite import busy
 from suite.report.figures.configurations import Configuration, by_place
 from suite.report.figures.history import is_number
 
@@ -68,7 +69,7 @@ def _of_run(one: Configuration, rows: Mapping[str, Mapping[str, Any]]) -> Cost |
     return Cost(
         group=f"{one.model} on {one.task}",
         name=one.name,
-        label=f"{one.series} {one.bits}",
+        label=f"{one.series} {one.bits}{_busy(known)}",
         series=one.series,
         seconds=mean(seconds),
         low=min(seconds),
@@ -77,6 +78,12 @@ def _of_run(one: Configuration, rows: Mapping[str, Mapping[str, Any]]) -> Cost |
         device=", ".join(sorted({str(row.get("device") or "unknown") for row in known})),
         run_ids=one.run_ids,
     )
+
+
+def _busy(rows: Sequence[Mapping[str, Any]]) -> str:
+    """That one of the times is a busy machine's."""
+    marks = (busy.mark({busy.OTHERS: row.get(f"t.{busy.OTHERS}")}) for row in rows)
+    return next(filter(None, marks), "")
 
 
 def _of_measurement(one: Measurement) -> Cost:
