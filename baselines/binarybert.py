@@ -10,8 +10,8 @@ from torch import nn
 
 from suite.cell import Cell, make_cell
 from suite.distilled_text import CORRECTED, DistilledSettings, DistilledText
+from suite.finished import load
 from suite.method import Finished
-from suite.models.earlier import load
 from suite.models.slot import slots
 from suite.models.split import Splitting, split_model
 from suite.quant.splitting import Level

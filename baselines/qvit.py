@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from suite.cell import Cell
+from suite.finished import teacher
 from suite.grid import fp32_cell
 from suite.losses import guidance, task_loss, token_distillation
 from suite.method import Finished, Method, Progress, Settings
@@ -20,7 +21,6 @@ from suite.quant.calibration import calibrate, head_shape
 from suite.quant.uniform import UniformQuantizer
 from suite.quant.zero_point import ZeroPointQuantizer
 from suite.registry import model_spec
-from suite.teaching import teacher
 
 PER_HEAD = ("query", "key", "value", "attn_probs")
 """Roles of the activations that have one step a head; the others have one an input channel."""

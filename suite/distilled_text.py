@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.cell import Cell, make_cell
+from suite.finished import check_teacher, finished_text
 from suite.grid import FULL
 from suite.method import Finished, Method, Progress, Settings, Stage
-from suite.models.earlier import check_teacher, finished_text
 from suite.models.narrow import kept_heads, narrow
 from suite.models.slot import Slot
 from suite.models.text_inputs import bert_layers, open_inputs, pooler_of, readers

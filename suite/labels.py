@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-from suite.cell import Cell
+from suite.cell import Cell, make_cell
 from suite.errors import Missing
-from suite.method import Method
-from suite.models.checkpoint import load_fp, read_tensors
+from suite.finished import teacher
+from suite.method import Finished, Method
 from suite.options import Options
 from suite.progress import Reporter
-from suite.registry import MODELS
 from suite.results import Record, Store
 from suite.runner import learns_from_labels
 from suite.tasks.base import Dataset
@@ -71,7 +70,10 @@ def _meta(
 def _teacher(cell: Cell, before: dict[str, Record], dataset: ImageData, options: Options) -> str:
     """Digest of the teacher's weights, or of the archive that its labels come in."""
     if cell.recipe.teacher == "fp32":
-        return str(before["fp32"].provenance["weights"])
+        record = before["fp32"]
+        # Labels that were made without the clamp have another name, and are not taken for these.
+        clamped = " clamped" if make_cell(**record.cell).recipe.clamp_gelu else ""
+        return f"{record.provenance['weights']}{clamped}"
     if options.soft_labels is None:
         raise Missing(
             f"{cell.label} trains on an archive of soft labels; name its folder with "
@@ -103,11 +105,11 @@ def _made(
 ) -> SoftLabels:
     record = before["fp32"]
     weights = store.beside(record.cell_id, record.run_id, "safetensors")
-    teacher = MODELS.get(cell.model).build().to(device).eval()
-    load_fp(teacher, read_tensors(weights), source=str(weights))
+    answers = teacher(Finished(make_cell(**record.cell), weights), dataset.classes, device)
 
+    @torch.no_grad()
     def logits(images: torch.Tensor) -> torch.Tensor:
-        return teacher(images.to(device)).float().cpu()
+        return answers(images.to(device)).float().cpu()
 
     reporter.say(f"{cell.label}: making soft labels, {meta['crops']} crops an image")
     return generate(

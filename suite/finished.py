@@ -1,7 +1,14 @@
-"""Models of cells that are finished: a teacher, or an earlier stage of the same method."""
+"""Models of cells that are finished: a teacher, or an earlier stage of the same method.
+
+Whoever needs the model that a cell left asks here: it is the network that the cell scored, what
+its recipe changes in it included.
+"""
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import nn
 
 from suite.errors import UsageError
@@ -11,16 +18,32 @@ from suite.models.encoder import TextModel
 from suite.registry import METHODS, model_spec
 
 
-def finished_text(finished: Finished, classes: int) -> TextModel:
-    """The text model that a finished cell left behind, with its quantizers if it has any.
+def finished_model(finished: Finished, classes: int) -> nn.Module:
+    """The model that a finished cell left behind, with its quantizers if it has any.
 
-    classes: outputs of the task (0: none). Raises EnvironmentProblem when the weights do not fit.
+    classes: outputs of a text model's task (0: none; an image model has its own number). Raises
+    EnvironmentProblem when the weights do not fit.
     """
     cell = finished.cell
-    model: TextModel = model_spec(cell.model).skeleton(max(classes, 1), seed=cell.seed)
+    spec = model_spec(cell.model)
+    model: nn.Module = (
+        spec.build(seed=cell.seed, clamp_gelu=cell.recipe.clamp_gelu)
+        if spec.modality == "image"
+        else spec.skeleton(max(classes, 1), seed=cell.seed)
+    )
     METHODS.get(cell.method)(cell).place(model)
     load(model, finished)
     return model
+
+
+def finished_text(finished: Finished, classes: int) -> TextModel:
+    """`finished_model` of a text cell."""
+    return cast(TextModel, finished_model(finished, classes))
+
+
+def teacher(finished: Finished, classes: int, device: torch.device) -> nn.Module:
+    """`finished_model` in eval mode on `device`; its parameters take no gradients."""
+    return finished_model(finished, classes).requires_grad_(False).eval().to(device)
 
 
 def load(model: nn.Module, finished: Finished) -> State:
