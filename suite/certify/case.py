@@ -94,10 +94,14 @@ class Case:
 
 def difference(mine: np.ndarray, golden: np.ndarray, floor: float = 0.0) -> float:
     """Largest absolute difference over the largest golden magnitude (at least `floor`); infinite
-    when the shapes differ or anything is not finite on one side only."""
-    if mine.size != golden.size or np.squeeze(mine).shape != np.squeeze(golden).shape:
+    when the shapes differ or anything is not finite on one side only. One value on a side stands
+    for every element of the other: a symmetric weight's zero point is the authors' scalar 0."""
+    mine, golden = np.squeeze(mine), np.squeeze(golden)
+    single = 1 in (mine.size, golden.size) and mine.size and golden.size
+    if mine.shape != golden.shape and not single:
         return float("inf")
-    a, b = (np.asarray(v, dtype=np.float64).ravel() for v in (mine, golden))
+    doubles = (np.asarray(v, dtype=np.float64) for v in (mine, golden))
+    a, b = (v.ravel() for v in np.broadcast_arrays(*doubles))
     if not np.array_equal(np.isfinite(a), np.isfinite(b)):
         return float("inf")
     finite = np.isfinite(b)

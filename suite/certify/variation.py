@@ -279,6 +279,33 @@ def oscillation(case: Case) -> None:
     case.compare("frozen_x_int", tracker.held_code, EXACT)
 
 
+def oscillation_with_freezing(case: Case) -> None:
+    """Codes fed to a tracker that freezes; the first row starts it, each further one is a step."""
+    words = re.fullmatch(r"osc_freeze/m(\.?\d+)_f(\.?\d+)", case.prefix)
+    assert words is not None
+    tracker = Oscillation(momentum=float(words.group(1)), freeze=float(words.group(2)))
+    start, *steps = case.tensor("codes")
+    tracker.update(start)
+    seen: dict[str, list[Tensor]] = {
+        name: []
+        for name in ("x_int", "ema", "oscillated_sum", "frozen", "frozen_x_int", "ema_x_int")
+    }
+    for codes in steps:
+        values = (
+            tracker.update(codes),
+            tracker.frequency,
+            tracker.oscillated.sum(),
+            tracker.held,
+            tracker.held_code,
+            tracker.mean,
+        )
+        for kept, value in zip(seen.values(), values, strict=True):
+            kept.append(value.clone())
+    for name, values_seen in seen.items():
+        case.compare(name, torch.stack(values_seen), 1e-6 if name.startswith("ema") else EXACT)
+    case.compare("total", tracker.total, EXACT)
+
+
 def lsq_reference(case: Case) -> None:
     """LSQ from its equations in double precision: weights signed, activations unsigned."""
     words = re.fullmatch(r"ref_lsq_([wa])_b(\d+)", case.prefix)
@@ -320,6 +347,12 @@ REPLAYS = (
     Replay("variation", "bin binary activation", r"bin/act/\dd", binary_activation),
     Replay("variation", "bin binary weight", r"bin/lin", binary_weight),
     Replay("variation", "osc oscillation", r"osc/m[\d.]+_f[\d.]+", oscillation),
+    Replay(
+        "variation",
+        "osc_freeze oscillation with freezing",
+        r"osc_freeze/m[\d.]+_f[\d.]+",
+        oscillation_with_freezing,
+    ),
     Replay(
         "lsq",
         "ref_lsq LSQ reference",

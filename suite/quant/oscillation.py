@@ -28,8 +28,8 @@ class Oscillation:
 
     A weight oscillates at a step when its code moves against the direction of its last move
     (P1 code: fp_pretrained/oscillation_tracking_utils.py). momentum: weight of the newest step.
-    freeze: frequency above which a weight's code is held at its rounded running mean, in the
-    tracker alone (0: never).
+    freeze: frequency above which a weight's code is held at its rounded running mean from the
+    next step on, in the tracker alone (0: never).
     """
 
     def __init__(self, momentum: float, freeze: float = 0.0) -> None:
@@ -44,11 +44,13 @@ class Oscillation:
         if self.previous is None:
             self._start(codes)
         assert self.previous is not None
+        codes = torch.where(self.held, self.held_code, codes) if self.freeze > 0 else codes
         move = (self.previous - codes).round()
         oscillated = reversals(move, self.direction, self.frequency, self.momentum)
         self.oscillated = oscillated
         self.total += oscillated
-        codes = self._frozen(codes) if self.freeze > 0 else codes
+        if self.freeze > 0:
+            self._freeze(codes)
         self.previous = codes
         return codes
 
@@ -65,10 +67,10 @@ class Oscillation:
         self.held = torch.zeros_like(codes, dtype=torch.bool)
         self.held_code = torch.zeros_like(codes)
 
-    def _frozen(self, codes: Tensor) -> Tensor:
-        """Hold the codes of the weights that oscillate too often."""
+    def _freeze(self, codes: Tensor) -> None:
+        """From the next call on, hold the codes of the weights that oscillate too often, at their
+        mean before this call; one that is still too frequent takes its mean anew."""
+        above = self.frequency > self.freeze
+        self.held_code = torch.where(above, self.mean.round(), self.held_code)
+        self.held |= above
         self.mean.mul_(1 - self.momentum).add_(codes, alpha=self.momentum)
-        new = (self.frequency > self.freeze) & ~self.held
-        self.held_code = torch.where(new, self.mean.round(), self.held_code)
-        self.held |= new
-        return torch.where(self.held, self.held_code, codes)

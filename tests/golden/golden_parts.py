@@ -27,6 +27,7 @@ def parts() -> Arrays:
     """Everything of P1 and LSQ but whole models."""
     return {
         **stored("variation.npz", r"(?!deit_|swin_|sret_)"),
+        **stored("osc_freeze.npz", ""),
         **stored("baselines.npz", "ref_lsq_"),
     }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from suite.certify import certify, variation
 from suite.quant import bank, bins, factors, functional, init, mse
+from suite.quant.oscillation import Oscillation
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,47 @@ def biased(self: bins.Bins) -> Tensor:
     return torch.where(self.counted, spread / self.counts.clamp(min=1), 0.0)
 
 
+class KeepsFirstHeld(Oscillation):
+    """A frozen weight's code is never set anew."""
+
+    def _freeze(self, codes: Tensor) -> None:
+        held, code = self.held.clone(), self.held_code
+        super()._freeze(codes)
+        self.held_code = torch.where(held, code, self.held_code)
+
+
+class MeanFirst(Oscillation):
+    """The running mean takes this step's codes before they are frozen at it."""
+
+    def _freeze(self, codes: Tensor) -> None:
+        self.mean.mul_(1 - self.momentum).add_(codes, alpha=self.momentum)
+        above = self.frequency > self.freeze
+        self.held_code = torch.where(above, self.mean.round(), self.held_code)
+        self.held |= above
+
+
+class FreezesAtOnce(Oscillation):
+    """Codes are held in the very step in which their weights join the frozen ones."""
+
+    def update(self, codes: Tensor) -> Tensor:
+        found = super().update(codes)
+        self.previous = torch.where(self.held, self.held_code, found)
+        return self.previous
+
+
+class CountsRawCodes(Oscillation):
+    """Reversals are counted before frozen codes are replaced."""
+
+    def update(self, codes: Tensor) -> Tensor:
+        if self.previous is None:
+            return super().update(codes)
+        held, self.held = self.held, torch.zeros_like(self.held)
+        found = super().update(codes)
+        self.held |= held
+        return torch.where(self.held, self.held_code, found)
+
+
+ORDER = [(variation, "Oscillation")]
 GRADIENTS = [(functional, "gradients"), (bank, "gradients")]
 MUTATIONS: dict[str, tuple[list[tuple[Any, str]], Any, set[str]]] = {
     "no gradient at the limits": ([(functional, "through")], strict, {"wq", "aq"}),
@@ -126,6 +168,10 @@ MUTATIONS: dict[str, tuple[list[tuple[Any, str]], Any, set[str]]] = {
     "biased variance in the bins": ([(bins.Bins, "variances")], property(biased), {"deit"}),
     "regulariser from the start": ([(bins, "START")], 0.0, {"lambda"}),
     "no least squares": ([(m, "mse_step") for m in (mse, bank, variation)], largest, {"mse"}),
+    "a frozen code is never set anew": (ORDER, KeepsFirstHeld, {"osc_freeze"}),
+    "the mean before freezing": (ORDER, MeanFirst, {"osc_freeze"}),
+    "frozen in the same step": (ORDER, FreezesAtOnce, {"osc_freeze"}),
+    "reversals before frozen codes are replaced": (ORDER, CountsRawCodes, {"osc_freeze"}),
     "least squares stopped early": ([(mse, "TOLERANCE")], 0.05, {"mse", "mseoff"}),
 }
 
