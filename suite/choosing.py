@@ -35,6 +35,7 @@ CHOICES = {
     "results": "results folder (default: $LOWBIT_RESULTS or ./results)",
     "data": "folder of the task's data",
     "weights": "file with FP32 weights, instead of the hub's",
+    "weights-state": "which state of the weights file, like state_dict_ema, where it has several",
     "soft-labels": "folder with an archive of soft labels",
     "texts": "UTF-8 file with one text a line, for the task agreement",
     "device": "auto, cpu or cuda",
@@ -87,10 +88,14 @@ def options_from(value: Value) -> Options:
     compiled = _last(value("compile")) or "auto"
     if compiled not in ("auto", "on", "off"):
         raise UsageError(f"--compile cannot be {compiled!r}; valid: auto, on, off.")
+    weights, state = _path(value("weights")), _last(value("weights-state")) or ""
+    if state and (weights is None or weights.is_dir()):
+        raise UsageError(f"--weights-state {state} is of a file; name it with --weights FILE.")
     return Options(
         results=Path(results) if results else default_results(),
         data=_path(value("data")),
-        weights=_path(value("weights")),
+        weights=weights,
+        weights_state=state,
         soft_labels=_path(value("soft-labels")),
         texts=_path(value("texts")),
         device=_last(value("device")) or "auto",

@@ -24,7 +24,8 @@ class Options:
     """Execution options.
 
     results: the results folder. data: folder of the task's data, if it is not embedded.
-    weights: FP32 weights to use instead of the hub's. texts: a text file for `agreement`.
+    weights: FP32 weights to use instead of the hub's. weights_state: which state of that file,
+    where it holds several. texts: a text file for `agreement`.
     compile: whether the training step goes through torch.compile (`auto`: where it pays).
     checkpoint_minutes: how often to save within
     a pass. fresh: ignore stored records and checkpoints. gate: whether the FP32 gate holds.
@@ -33,6 +34,7 @@ class Options:
     results: Path = field(default_factory=default_results)
     data: Path | None = None
     weights: Path | None = None
+    weights_state: str = ""
     soft_labels: Path | None = None
     texts: Path | None = None
     device: str = "auto"

@@ -50,7 +50,7 @@ SELECTING = (
 """Which cells."""
 
 EXECUTING = (
-    *("results", "data", "weights", "soft-labels", "texts", "device", "threads"),
+    *("results", "data", "weights", "weights-state", "soft-labels", "texts", "device", "threads"),
     *("compile", "checkpoint-minutes", "no-gate"),
 )
 """How they run."""

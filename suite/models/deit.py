@@ -189,14 +189,19 @@ def build_distilled(spec: Dimensions, drop_path: float, clamp_gelu: bool) -> Dis
 
 
 def split_qkv(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm's fused `attn.qkv.*` rows [0:C], [C:2C], [2C:3C] as `attn.proj_{q,k,v}.*`."""
+    """timm's fused `attn.qkv.*` rows [0:C], [C:2C], [2C:3C] as `attn.proj_{q,k,v}.*`.
+
+    What cannot be split, or would take another's name, keeps its own.
+    """
     found: dict[str, Tensor] = {}
     for name, value in state.items():
-        if ".attn.qkv." not in name:
+        parts = [name.replace(".qkv.", f".proj_{letter}.") for letter in "qkv"]
+        fused = ".attn.qkv." in name and value.ndim > 0 and len(value) % 3 == 0
+        if not fused or any(part in state for part in parts):
             found[name] = value
             continue
-        for letter, rows in zip("qkv", torch.chunk(value, 3, dim=0), strict=True):
-            found[name.replace(".qkv.", f".proj_{letter}.")] = rows.contiguous()
+        for part, rows in zip(parts, torch.chunk(value, 3, dim=0), strict=True):
+            found[part] = rows.contiguous()
     return found
 
 

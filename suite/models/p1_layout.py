@@ -35,6 +35,7 @@ def from_p1(model: nn.Module, state: State) -> State:
         for entry in BANK:
             key = f"{place}.{entry}"
             if key in state:
+                _check(state[key], key, f"{own}.{entry}" in state)
                 _put(found, own, entry, state[key], bank, key)
     return found
 
@@ -66,9 +67,26 @@ def _banks(model: nn.Module) -> list[tuple[str, str, StepBank]]:
     ]
 
 
+def _check(value: Tensor, key: str, twice: bool) -> None:
+    """Raise EnvironmentProblem unless an entry holds finite numbers and is there once."""
+    if twice:
+        raise EnvironmentProblem(
+            f"The checkpoint holds {key} in P1's layout and in the suite's; keep one of them."
+        )
+    if value.layout != torch.strided or value.is_meta or value.is_complex() or not value.numel():
+        raise EnvironmentProblem(
+            f"The checkpoint's entry {key} holds no real numbers; save the model again."
+        )
+    if not value.float().isfinite().all():
+        raise EnvironmentProblem(
+            f"The checkpoint's entry {key} holds NaN or infinity; take one from before its "
+            "training diverged."
+        )
+
+
 def _put(found: State, own: str, entry: str, value: Tensor, bank: StepBank, key: str) -> None:
     if entry == "init_state":
-        found[f"{own}._extra_state"] = value.reshape(-1)[0] > 0
+        found[f"{own}._extra_state"] = value.reshape(-1)[0].float() > 0
     elif entry == "nbits" and value.numel() != 1:
         raise EnvironmentProblem(
             f"The checkpoint has {value.numel()} bit-widths in {key}, one for each head; only "

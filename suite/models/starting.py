@@ -13,6 +13,7 @@ from suite.errors import EnvironmentProblem, Missing
 from suite.models.catalog import ModelSpec
 from suite.models.checkpoint import (
     State,
+    Weights,
     digest,
     fits,
     folder_digest,
@@ -20,6 +21,7 @@ from suite.models.checkpoint import (
     load_quantized,
     pretrained,
     read_tensors,
+    read_weights,
 )
 from suite.models.text_catalog import TextModelSpec
 from suite.options import Options
@@ -38,7 +40,7 @@ def start_model(
     """
     model, origin = _STARTS[spec.modality](spec, cell, classes, fp32, options)
     read = cell.recipe.start == "pretrained"
-    return model, {**origin, **(named_weights(cell, options) if read else {})}
+    return model, {**origin, **(_named(cell, options) if read else {})}
 
 
 def named_weights(cell: Cell, options: Options) -> dict[str, str]:
@@ -47,20 +49,30 @@ def named_weights(cell: Cell, options: Options) -> dict[str, str]:
 
     Raises Missing when --weights names nothing, EnvironmentProblem for a damaged file.
     """
+    return {k: v for k, v in _named(cell, options).items() if k != "state"}
+
+
+def _named(cell: Cell, options: Options) -> dict[str, str]:
+    """The same, and which `state` of a file with named ones was taken."""
     folder = Path(cell.model) if outside(cell.model) else None
     path = options.weights or folder
     if path is not None and path.is_dir():
         return {"files": folder_digest(path)}
-    return {"digest": digest(read_tensors(options.weights))} if options.weights else {}
+    return _origin(read_weights(options.weights, options.weights_state)) if options.weights else {}
+
+
+def _origin(weights: Weights) -> dict[str, str]:
+    state = {"state": weights.state} if weights.state else {}
+    return {"digest": digest(weights.tensors), **state}
 
 
 def load_whole(model: nn.Module, options: Options) -> Origin:
     """Load a checkpoint with the quantizers' state into a model that holds them."""
     if options.weights is None:
         raise Missing("start=quantized reads a quantized checkpoint; name it with --weights FILE.")
-    state = read_tensors(options.weights)
-    load_quantized(model, state, source=str(options.weights))
-    return {"start": "quantized", "source": options.weights.name, "digest": digest(state)}
+    found = read_weights(options.weights, options.weights_state)
+    load_quantized(model, found.tensors, source=str(options.weights))
+    return {"start": "quantized", "source": options.weights.name, **_origin(found)}
 
 
 def _image(
@@ -69,7 +81,7 @@ def _image(
     recipe = cell.recipe
     model = spec.build(drop_path=recipe.drop_path, seed=cell.seed, clamp_gelu=recipe.clamp_gelu)
     if recipe.start == "pretrained":
-        state, sha, source = pretrained(spec, options.weights)
+        state, sha, source = pretrained(spec, options.weights, options.weights_state)
         load_fp(model, state, source=source)
         return model, {"start": recipe.start, "source": source, "digest": sha}
     if recipe.start == "fp32":
@@ -85,7 +97,9 @@ def _text(
     recipe = cell.recipe
     seed = cell.seed if recipe.fp32_seed is None else recipe.fp32_seed
     if recipe.start == "pretrained":
-        model = spec.build(classes, weights=options.weights, seed=seed)
+        model = spec.build(
+            classes, weights=options.weights, weights_state=options.weights_state, seed=seed
+        )
         source = options.weights.name if options.weights else str(spec.location())
         origin: Origin = {"start": recipe.start, "source": Path(source).name}
         origin["digest"] = digest(dict(model.state_dict()))

@@ -38,21 +38,31 @@ class TextModelSpec:
     modality: str = "text"
 
     def build(
-        self, classes: int, *, weights: Path | None = None, seed: int = 0, **options: Any
+        self,
+        classes: int,
+        *,
+        weights: Path | None = None,
+        weights_state: str = "",
+        seed: int = 0,
+        **options: Any,
     ) -> TextModel:
         """A model with empty slots and its FP32 weights; `seed` draws what has none.
 
         classes: number of outputs, 1 for a rating. weights: a folder in transformers' layout, or
-        a file with all tensors of this architecture; None: the model's own (its hub id, package
+        a file with all tensors of this architecture (in its state `weights_state`, where it has
+        several); None: the model's own (its hub id, package
         or folder), or random ones for a model that is trained here. options go to the family's
-        placement. Errors as `suite.models.text_loading.load_model`.
+        placement. Errors as `suite.models.text_loading.load_model`; UsageError for a folder of
+        another architecture than the name's.
         """
         from suite.models.text_loading import load_model
 
         if weights is not None and not weights.is_dir():
-            return self._from_file(classes, weights, seed, options)
+            return self._from_file(classes, weights, weights_state, seed, options)
         if weights is None and not (self.source or self.package):
             return self.skeleton(max(classes, 1), seed=seed, **options)
+        if weights is not None:
+            self._check_same(weights)
         return load_model(weights or self.location(), classes, seed=seed, **options)
 
     def skeleton(self, classes: int, *, seed: int = 0, **options: Any) -> TextModel:
@@ -96,14 +106,22 @@ class TextModelSpec:
         return Path(found.submodule_search_locations[0]) / "model"
 
     def _from_file(
-        self, classes: int, weights: Path, seed: int, options: dict[str, Any]
+        self, classes: int, weights: Path, named: str, seed: int, options: dict[str, Any]
     ) -> TextModel:
-        from suite.models.checkpoint import load_fp, read_tensors
+        from suite.models.checkpoint import load_fp, read_weights
 
-        state = read_tensors(weights)
+        state = read_weights(weights, named).tensors
         model = self.skeleton(max(classes, 1), seed=seed, **options)
         load_fp(model, state, source=str(weights))
         return model
+
+    def _check_same(self, folder: Path) -> None:
+        """Raise UsageError when a folder of weights is of another architecture than the name's."""
+        from suite.models.same_architecture import check_same
+        from suite.models.text_loading import load_config
+
+        config = self.config or load_config(self.location()).to_dict()
+        check_same(self.name, {**config, **self._vocabulary_size()}, folder)
 
     def _vocabulary_size(self) -> dict[str, int]:
         from suite.models.text_loading import read_vocabulary
