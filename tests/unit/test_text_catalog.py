@@ -118,6 +118,19 @@ def test_a_file_of_weights_fits_its_architecture_or_is_refused(tmp_path: Path) -
         BERT_PICO.build(2, weights=tmp_path / "lost.safetensors")
 
 
+def test_a_folder_of_weights_is_of_the_named_architecture_or_is_refused(
+    classifier: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="num_hidden_layers 2 where bert_base has 12") as caught:
+        BERT_BASE.build(3, weights=classifier)
+    assert f"--model {classifier}" in str(caught.value)
+    same = TextModelSpec("mine", "", config={"model_type": "bert", **CONFIG})
+    assert same.build(3, weights=classifier).state_dict().keys()
+    heads = TextModelSpec("mine", "", config={**same.config, "num_attention_heads": 2})
+    with pytest.raises(UsageError, match="num_attention_heads 4 where mine has 2"):
+        heads.build(3, weights=classifier)
+
+
 def test_anyones_encoder_becomes_a_spec(classifier: Path) -> None:
     spec = spec_of(classifier)
     assert spec.name == "a model"
