@@ -15,6 +15,7 @@ from suite import measure
 from suite.audit import audit
 from suite.cell import Cell, make_cell
 from suite.checkpoint import State, threads_of
+from suite.code_state import outside
 from suite.cores import Threads
 from suite.data import open_data
 from suite.device import choose_device, set_threads, step_work
@@ -25,6 +26,7 @@ from suite.gate import check_gate
 from suite.labels import labels_for
 from suite.method import Finished, Method
 from suite.model_size import sizes_of
+from suite.models.architecture import architecture
 from suite.models.checkpoint import digest, save_weights
 from suite.models.starting import load_whole, start_model
 from suite.options import Options
@@ -104,6 +106,7 @@ def _run(run: Run, dataset: Dataset) -> Record:
     cell, method = run.cell, run.method
     spec, fp32 = model_spec(cell.model), _fp32_weights(run.before, run.store)
     model, source = start_model(spec, cell, dataset.classes, fp32, run.options)
+    built = architecture(model)
     threads = _threads(run, model, dataset)
     labels = labels_for(
         cell, method, run.before, dataset, run.store, run.options, run.device, run.reporter
@@ -136,6 +139,8 @@ def _run(run: Run, dataset: Dataset) -> Record:
             **_outputs(dataset),
             "start": source,
             "weights": digest(tensors),
+            "architecture": built,
+            "outside": outside(cell),
         },
         files=_files(run.run_id, method, final),
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ from typing import Any
 import torch
 
 import suite
-from suite.options import CODE
+from suite.code_state import ROOT, code_state, output
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "numpy", "pydantic")
 
 
@@ -24,7 +21,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Code revision, versions, hardware and driver, as plain values."""
     return {
         "suite": suite.__version__,
-        "git": git_state(ROOT),
+        "git": code_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "host": socket.gethostname(),
@@ -37,19 +34,6 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "driver": _driver() if device.type == "cuda" else None,
         "tf32": torch.backends.cuda.matmul.allow_tf32 if device.type == "cuda" else None,
     }
-
-
-def git_state(root: Path) -> dict[str, Any]:
-    """Revision and whether tracked files were changed; revision None outside a checkout.
-
-    A sweep's snapshot is no checkout: its job says in $LOWBIT_CODE what was copied.
-    """
-    told = os.environ.get(CODE)
-    if told:
-        return dict(json.loads(told))
-    revision = _output(["git", "rev-parse", "HEAD"], root)
-    changed = _output(["git", "status", "--porcelain", "--untracked-files=no"], root)
-    return {"revision": revision, "dirty": bool(changed) if revision else None}
 
 
 def device_name(device: torch.device) -> str:
@@ -67,7 +51,7 @@ def cpu_name() -> str:
 
 def _driver() -> str | None:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    text = _output(command, ROOT)
+    text = output(command, ROOT)
     return text.splitlines()[0] if text else None
 
 
@@ -76,11 +60,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _output(command: list[str], where: Path) -> str | None:
-    try:
-        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

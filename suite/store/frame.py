@@ -13,7 +13,7 @@ from suite.store.rows import HEAVY, PACKAGES
 if TYPE_CHECKING:
     import pandas as pd
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the columns; raise it when a column is added or means something else."""
 
 TEXT = (
@@ -22,6 +22,7 @@ TEXT = (
     *("settings", "recipe", "cell", "execution", "protocol", "evaluation", "files"),
     *("error", "audited", "revision", "suite", "python", *PACKAGES),
     *("device", "hardware", "data_digest", "start", "weights", "nonfinite"),
+    *("architecture", "outside", "trained"),
     *("path", "folder"),
 )
 WHOLE = ("w_bits", "a_bits", "seed")

@@ -40,7 +40,14 @@ def row_of(data: bytes, heavy: Collection[str] = HEAVY) -> dict[str, Any]:
     content = _content(data)
     lacking = _null_to_nan(content)
     record = _record(content)
-    cell = _cell(record)
+    row = light(record, _cell(record), lacking)
+    for name in heavy:
+        row[name] = to_json(getattr(record, name), inf_nan_mode="constants").decode()
+    return row
+
+
+def light(record: Record, cell: Cell, lacking: Collection[str] = ()) -> dict[str, Any]:
+    """A record's row without the HEAVY columns. lacking: names of metrics that are not finite."""
     row = {
         **_identity(record, cell),
         **{f"m.{name}": value for name, value in record.metrics.items()},
@@ -50,13 +57,12 @@ def row_of(data: bytes, heavy: Collection[str] = HEAVY) -> dict[str, Any]:
         **_made(record.provenance),
         "evaluation": _text(record.protocol.get("evaluation")),
         "audited": _audited(record.audit),
+        "trained": _trained(record.history),
         "error": _error(record.error),
         "nonfinite": ", ".join(lacking) or None,
     }
     for name in ("execution", "protocol", "files"):
         row[name] = _canonical(getattr(record, name))
-    for name in heavy:
-        row[name] = to_json(getattr(record, name), inf_nan_mode="constants").decode()
     return row
 
 
@@ -151,6 +157,8 @@ def _made(provenance: dict[str, Any]) -> dict[str, Any]:
         "data_digest": _text(provenance.get("data")),
         "start": _text(provenance.get("start")),
         "weights": _text(provenance.get("weights")),
+        "architecture": _text(provenance.get("architecture")),
+        "outside": _text(provenance.get("outside")),
     }
 
 
@@ -160,6 +168,26 @@ def _audited(audit: dict[str, Any]) -> str | None:
         return None
     short = {name: audit.get(name, []) for name in ("full_precision", "problems")}
     return _canonical({"places": len(_dict(audit.get("places"))), **short})
+
+
+def _trained(history: list[dict[str, Any]]) -> str | None:
+    """What the passes of the last stage say was done: nominal epochs, and the images of the
+    smallest pass, each counted once however many crops it gave."""
+    if not history:
+        return None
+    passes = [
+        (row.get("crops"), row.get("images"))
+        for row in history
+        if row.get("stage") == history[-1].get("stage")
+    ]
+    known = [(c, i) for c, i in passes if _is_count(c) and c and _is_count(i)]
+    if len(known) < len(passes):
+        return None
+    return _canonical({"epochs": sum(c for c, _ in known), "images": min(i // c for c, i in known)})
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _error(error: dict[str, Any] | None) -> str | None:
