@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import mean, median
 
 from suite.cell import Cell
 from suite.markdown import table
 from suite.registry import TASKS
+from suite.reservations import reservations
 from suite.results import Record
+from suite.statistics import Paired, t_interval
 from suite.statistics import over_seeds as paired_over_seeds
-from suite.statistics import t_interval
 
 UNTOLD = ("loss", "samples", "texts")
 """Metrics that do not say how good a model is."""
+
+MARK = "*"
+"""Follows a number that decides nothing (suite/reservations.py)."""
 
 Runs = dict[int, Record]
 """The newest record of each seed."""
@@ -28,6 +32,7 @@ def over_seeds(records: Sequence[Record]) -> list[str]:
             shown = (mean(values), *t_interval(values), median(values), min(values), max(values))
             digits = _digits(next(iter(runs.values())))
             m, low, high, *rest = (f"{value:.{digits}f}" for value in shown)
+            m += MARK if any(map(reservations, runs.values())) else ""
             rows.append([name, metric, str(len(values)), m, f"{low} to {high}", *rest])
     header = (
         "over seeds",
@@ -62,11 +67,22 @@ def paired(records: Sequence[Record]) -> list[str]:
                 str(test.n),
                 f"{test.difference:+.{digits}f}",
                 f"{test.low:+.{digits}f} to {test.high:+.{digits}f}",
-                test.verdict,
+                _verdict(test, [*first.values(), *second.values()]),
             ]
         )
     header = ("first", "second", "seeds", "first - second", "95 % interval", "first is")
     return [table(header, rows, words=2)] if rows else []
+
+
+def _verdict(test: Paired, runs: Sequence[Record]) -> str:
+    """What the first is against the second; nothing where a run of theirs decides nothing."""
+    found = dict.fromkeys(phrase for run in runs for phrase in reservations(run, _of(runs)))
+    return f"undecided: {'; '.join(found)}" if found else test.verdict
+
+
+def _of(runs: Sequence[Record]) -> Callable[[str], Record | None]:
+    known = {run.run_id: run for run in runs}
+    return known.get
 
 
 def _values(runs: Runs, metric: str) -> dict[int, float]:
@@ -79,16 +95,19 @@ def glue(records: Sequence[Record]) -> list[str]:
     from suite.tasks.text_metrics import COLUMNS, macro
 
     groups: dict[str, dict[str, list[dict[str, float]]]] = {}
+    marked = set()
     for record in records:
         cell = cell_of(record)
         if cell.task in COLUMNS:
             name = cell.configuration.replace(f"/{cell.task}/", "/glue/")
             groups.setdefault(name, {}).setdefault(cell.task, []).append(record.metrics)
+            marked |= {name} if reservations(record) else set()
     found = []
     for name, runs in groups.items():
         score = macro(runs)
         lacks = f"needs {', '.join(score.missing)} as well"
-        found.append(f"{name}: {lacks if score.value is None else f'{score.value:.2f}'}")
+        shown = lacks if score.value is None else f"{score.value:.2f}"
+        found.append(f"{name}: {shown}{MARK if name in marked and score.value is not None else ''}")
     return [f"GLUE macro score ({macro({}).rule}):\n" + "\n".join(found)] if found else []
 
 

@@ -55,9 +55,10 @@ def _thing(value: Published) -> tuple[Any, ...]:
         value.w_bits,
         value.a_bits,
         value.e_bits,
-        _augmented(value),
+        augmented(value),
     )
 
 
-def _augmented(value: Published) -> bool:
+def augmented(value: Published) -> bool:
+    """Whether a number rests on augmented training data."""
     return "with data augmentation" in value.table

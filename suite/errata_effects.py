@@ -51,7 +51,7 @@ def effect(entry: Erratum, records: Records) -> Effect:
     seeds = common_seeds(sides)
     if not seeds:
         return Effect(False, entry.effect, needs_missing=missing)
-    differ = disagreements(rows)
+    differ = [*disagreements(rows), *records.reservations(rows)]
     if differ:
         text = f"not compared: {'; '.join(differ)}. {_sentence(entry.effect)}"
         return Effect(False, text, needs_missing=missing, run_ids=runs)

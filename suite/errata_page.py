@@ -8,10 +8,12 @@ from suite.claims.page import code
 from suite.errata import Erratum
 from suite.errata_effects import Effect
 from suite.markdown import table
+from suite.reproductions import told as reproduced
 
 
 def listed(entries: Sequence[Erratum], effects: Mapping[str, Effect]) -> str:
-    """A table of all, how many are measured, and the commands that would measure more."""
+    """A table of all, how many are measured, the commands that would measure more, and third
+    parties' reproductions of published numbers."""
     rows = [[e.id, e.paper, e.claimed, e.actual, effects[e.id].text] for e in entries]
     switched = [e for e in entries if e.switches]
     measured = [e for e in entries if effects[e.id].measured]
@@ -23,6 +25,7 @@ def listed(entries: Sequence[Erratum], effects: Mapping[str, Effect]) -> str:
     missing = dict.fromkeys(need for e in entries for need in effects[e.id].needs_missing)
     if missing:
         parts.append("\n".join(["To measure more:", *(f"- {code(need)}" for need in missing)]))
+    parts.append(reproduced())
     return "\n\n".join(parts)
 
 

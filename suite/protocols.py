@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,8 @@ from suite.names import FOLDER, paper
 from suite.tomlfile import tables_of
 
 Words = str | tuple[str, ...]
+
+NOT_PUBLISHED, NOT_HERE = "not known of the published number", "not recorded here"
 
 
 class About(BaseModel):
@@ -69,14 +71,21 @@ def about(line: Mapping[str, Any]) -> About:
     )
 
 
-def differences(published: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
-    """The fields in which a published protocol and a measured one differ, a phrase each; a field
-    that only one of them knows says nothing."""
-    return [
-        f"{field}: {_shown(value)} published, {_shown(measured[field])} here"
-        for field, value in published.items()
-        if field in measured and measured[field] != value
-    ]
+def differences(
+    published: Mapping[str, Any], measured: Mapping[str, Any], needed: Iterable[str] = ()
+) -> list[str]:
+    """The fields in which a published protocol and a measured one differ, a phrase each.
+
+    What is published and not recorded is a difference, and so is a field of `needed` that is not
+    known of the published number. Of all else that a record holds papers say nothing.
+    """
+    found = []
+    for field in dict.fromkeys([*published, *needed]):
+        there = _shown(published[field]) + " published" if field in published else NOT_PUBLISHED
+        here = _shown(measured[field]) + " here" if measured.get(field) is not None else NOT_HERE
+        if field not in published or measured.get(field) != published[field]:
+            found.append(f"{field}: {there}, {here}")
+    return found
 
 
 def _shown(value: Any) -> str:

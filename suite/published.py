@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -103,17 +103,23 @@ class Loaded:
 def read(path: Path) -> Loaded:
     """Read a results.csv; raises UsageError when the file itself or a column is not there. A bad
     line is left out and named."""
+    lines, problems = checked(path, COLUMNS)
+    return Loaded(_with_when([value_of(line) for line in lines]), tuple(problems))
+
+
+def checked(path: Path, columns: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The lines that can be taken, and a sentence for every other one; errors as `read`."""
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
-            missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
             lines = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise UsageError(f"The published numbers {path} cannot be read ({problem}).") from problem
     if missing:
         raise UsageError(
             f"The published numbers {path} lack the column{'s' * (len(missing) > 1)} "
-            f"{', '.join(missing)}; needed: {', '.join(COLUMNS)}."
+            f"{', '.join(missing)}; needed: {', '.join(columns)}."
         )
     found, problems = [], []
     for number, line in enumerate(lines, start=2):
@@ -121,8 +127,8 @@ def read(path: Path) -> Loaded:
         if complaint:
             problems.append(f"{path} line {number}: {complaint}; the line is left out.")
         else:
-            found.append(_value(line))
-    return Loaded(_with_when(found), tuple(problems))
+            found.append(line)
+    return found, problems
 
 
 def published() -> list[Published]:
@@ -156,7 +162,8 @@ def _complaint(line: Mapping[str | None, Any]) -> str:
     return "" if math.isfinite(number) else f"its value {line['value']!r} is not finite"
 
 
-def _value(line: Mapping[str, str]) -> Published:
+def value_of(line: Mapping[str, str]) -> Published:
+    """A checked line, with what is known of how its number was made."""
     fields = {name: line[name] for name in COLUMNS if name not in ("value", "metric")}
     known = about(line)
     return Published.model_validate(
@@ -202,43 +209,42 @@ def _marked(value: Published, log: Mapping[str, Published]) -> Published:
     return value.model_copy(update={"when": when})
 
 
-def find(cell: Cell) -> Published | None:
-    """The published main metric of this cell's configuration, or of its nearest one when the
-    task is embedded; None if no such number is known."""
-    if cell.method in names()["of_another_model"].get(cell.model, ()):
-        return None
+def candidates(cell: Cell) -> list[Published]:
+    """The published main metrics of this cell's configuration, or of its nearest one when the
+    task is embedded, in the order of results.csv."""
     task = names()["nearest_task"].get(cell.task, cell.task)
     datasets, tasks = task_of(task)
-    models = spellings("models", cell.model) or tuple(names()["nearest"].get(cell.model, ()))
-    methods = spellings("methods", cell.method)
     metrics = spellings("metrics", _main_metric(task))
-    for value in published():
-        if (
-            value.dataset in datasets
-            and value.task in tasks
-            and value.metric in metrics
-            and value.model in models
-            and value.method in methods
-            and (value.w_bits, value.a_bits) == (cell.w_bits, cell.a_bits)
-            and (cell.e_bits is None or value.e_bits == cell.e_bits)
-        ):
-            return value
-    return None
+    models = _models(cell)
+    methods = spellings("methods", cell.method)
+    return [
+        value
+        for value in published()
+        if value.dataset in datasets
+        and value.task in tasks
+        and value.metric in metrics
+        and value.model in models
+        and value.method in methods
+        and (value.w_bits, value.a_bits) == (cell.w_bits, cell.a_bits)
+        and (cell.e_bits is None or value.e_bits == cell.e_bits)
+    ]
+
+
+def find(cell: Cell) -> Published | None:
+    """The first of `candidates`; None if no such number is known."""
+    return next(iter(candidates(cell)), None)
+
+
+def _models(cell: Cell) -> tuple[str, ...]:
+    """How the cell's model, or its nearest one, is written where its method's number is meant."""
+    models = spellings("models", cell.model) or tuple(names()["nearest"].get(cell.model, ()))
+    other = names()["of_another_model"].get(cell.model, {})
+    if cell.method not in other.get("methods", ()):
+        return models
+    return tuple(model for model in models if model not in other["models"])
 
 
 def _main_metric(task: str) -> str:
     from suite.tasks.text_metrics import COLUMNS as GLUE
 
     return GLUE.get(task, "top1")
-
-
-def comparison(cell: Cell) -> str:
-    """One sentence: which published value the cell is comparable with, or why with none."""
-    found = find(cell)
-    reason = names()["embedded"].get(cell.task)
-    if found is None:
-        return "no published value is known for it"
-    number = f"{found.value:.2f} % ({found.model}, {found.paper}, {found.confidence} source)"
-    if reason:
-        return f"not comparable with the published {number}: {reason}"
-    return f"published: {number}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from suite import busy
-from suite.aggregate import cell_of, glue, over_seeds, paired
+from suite.aggregate import MARK, cell_of, glue, over_seeds, paired
 from suite.cell import Cell
+from suite.comparable import Beside, beside
 from suite.markdown import row
-from suite.published import comparison, find
 from suite.registry import TASKS
+from suite.reservations import reservations
 from suite.results import Record, Store
 
 HEADER = (
@@ -35,6 +36,7 @@ def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
     ]
     plain = [record for record, _ in records]
     parts = ["\n".join(told), table(rows), *over_seeds(plain), *paired(plain), *glue(plain), NOTE]
+    parts += [RESERVED] if any(_reserved(record, fp32) for record, fp32 in rows) else []
     parts += [busy.NOTE] if any(busy.others(r.time) for one in rows for r in one if r) else []
     return "\n\n".join(parts)
 
@@ -57,7 +59,23 @@ def line(record: Record, fp32: Record | None, stored: bool) -> str:
         parts.append(f"{record.time['images_per_second']:.0f} images/s")
     parts.append(f"peak {memory(record):.0f} MiB")
     how = f"stored run {record.run_id}" if stored else f"run {record.run_id}"
-    return f"{', '.join(parts)} ({how}); {comparison(cell)}."
+    reserved = _reserved(record, fp32)
+    said = [f"decides nothing: {'; '.join(reserved)}"] if reserved else []
+    said += [_compared(record, fp32).sentence]
+    return f"{', '.join(parts)} ({how}); {'; '.join(said)}."
+
+
+def _reserved(record: Record, fp32: Record | None) -> list[str]:
+    """Why the run's number decides nothing, that of its FP32 run included."""
+    return reservations(record, _needed(fp32))
+
+
+def _compared(record: Record, fp32: Record | None) -> Beside:
+    return beside(record, _needed(fp32))
+
+
+def _needed(fp32: Record | None) -> Callable[[str], Record | None]:
+    return lambda run: fp32 if fp32 is not None and fp32.run_id == run else None
 
 
 def _metric(cell: Cell) -> tuple[str, Callable[[float], str]]:
@@ -95,15 +113,14 @@ def _values(record: Record, fp32: Record | None) -> list[str]:
     cell = cell_of(record)
     metric, show = _metric(cell)
     last = record.metrics[metric]
-    published = find(cell)
     return [
         cell.label,
         metric,
-        show(last),
+        show(last) + (MARK if _reserved(record, fp32) else ""),
         show(record.metrics[f"{metric}_best"]),
         show(fp32.metrics[metric]) if fp32 else "",
         f"{last - fp32.metrics[metric]:+.2f}" if fp32 else "",
-        _published(cell) if published else "",
+        _published(_compared(record, fp32)),
         f"{_seconds(record)}{busy.mark(record.time)}" if record.time else "",
         f"{record.time['images_per_second']:.0f}{busy.mark(record.time)}" if record.time else "",
         f"{memory(record):.0f}",
@@ -121,11 +138,12 @@ def _beside(record: Record) -> str:
     return f" (others used {used:.1f} of {cores} cores)" if used else ""
 
 
-def _published(cell: Cell) -> str:
-    found = find(cell)
-    assert found is not None
-    comparable = comparison(cell).startswith("published")
-    return f"{found.value:.2f}" if comparable else f"({found.value:.2f} {found.model})"
+def _published(found: Beside) -> str:
+    """The published value; in brackets, with its model, where it is not comparable."""
+    if found.value is None:
+        return ""
+    shown = f"{found.value.value:.2f}"
+    return f"({shown} {found.value.model})" if found.why else shown
 
 
 NOTE = (
@@ -133,3 +151,5 @@ NOTE = (
     "of a nominal epoch, evaluation and saving excluded. A published value in brackets belongs to "
     "the model named beside it and is not comparable."
 )
+
+RESERVED = f"{MARK} A number that decides nothing; the line above the table says why."

@@ -14,6 +14,9 @@ from suite.results import Record, Store
 SCRIPT = "lsq<script>alert('x')</script>"
 """What must never run."""
 
+AUDIT = {"places": {"blocks.0": {"bits": 2}}, "full_precision": [], "problems": [], "ok": True}
+"""A coverage audit that found nothing."""
+
 DAMAGE = {"": 0.5, "x": 0.48, "h": 0.2, "y": 0.3}
 WIDTH = 24
 
@@ -43,6 +46,7 @@ def _trained(store: Store, method: str, bits: int, seed: int, value: float) -> N
         {
             "epoch": i,
             "crops": 1,
+            "images": 16000,
             "seconds": 5.0,
             "train_loss": 1.0,
             "top1": top - 3 + i,
@@ -142,6 +146,8 @@ def _write(store: Store, cell: Cell, **fields: Any) -> Record:
             "started": "2026-01-01T00:00:00.000+00:00",
             "finished": "2026-01-01T00:01:00.000+00:00",
             "protocol": {"evaluation": {"crop": 28}},
+            "execution": {"gate": True},
+            "audit": {} if cell.bits == "fp32" else AUDIT,
             "provenance": {
                 "git": {"revision": "a" * 40, "dirty": False},
                 "device": "cpu",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from suite.cell import Cell
 from suite.claims.judge import HOLDS, MISSING, NOT, UNDECIDED, Judged, judge
 from suite.claims.model import Claim, Scale, Test, all_claims
-from suite.claims.records import Records, disagreements
+from suite.claims.records import Records, Row, disagreements
 from suite.claims.sides import Values, values_of
+from suite.comparable import departures
 from suite.errors import UsageError
 from suite.selectors import selector
 
@@ -89,7 +90,7 @@ def claims(collected: HasRuns, scale: Scale | None = None) -> list[ClaimResult]:
 def result(claim: Claim, test: Test, records: Records) -> ClaimResult:
     """One claim at one scale."""
     sides = [values_of(side, test.metric, records) for side in test.sides]
-    judged = _agreed(Judged(MISSING) if test.needs else judge(test, sides), sides)
+    judged = _agreed(Judged(MISSING) if test.needs else judge(test, sides), sides, test, records)
     missing = (*(s for side in sides for s in side.missing), *((test.needs,) if test.needs else ()))
     return ClaimResult(
         id=claim.id,
@@ -112,12 +113,24 @@ def result(claim: Claim, test: Test, records: Records) -> ClaimResult:
     )
 
 
-def _agreed(judged: Judged, sides: Sequence[Values]) -> Judged:
-    """Undecided, with the reason, where the runs must not be compared."""
-    found = disagreements(row for side in sides for row in side.rows)
-    if not found or judged.verdict not in (HOLDS, NOT):
+def _agreed(judged: Judged, sides: Sequence[Values], test: Test, records: Records) -> Judged:
+    """Undecided, with the reason, where the runs must not be compared or decide nothing."""
+    if judged.verdict not in (HOLDS, NOT):
+        return judged
+    rows = [row for side in sides for row in side.rows]
+    found = [*disagreements(rows), *records.reservations(rows)]
+    found += _departed(rows) if test.scale == "paper" else ()
+    if not found:
         return judged
     return Judged(UNDECIDED, judged.effect, judged.interval, judged.seeds, "; ".join(found))
+
+
+def _departed(rows: Sequence[Row]) -> list[str]:
+    """In what runs are not about the papers' data, models and training."""
+    found = dict.fromkeys(
+        f"runs of {row['task']} with {phrase}" for row in rows for phrase in departures(row)
+    )
+    return list(found)
 
 
 def _how(test: Test, sides: Sequence[Values], judged: Judged) -> str:

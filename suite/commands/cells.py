@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,11 +43,16 @@ def show(
     cell: Annotated[str, typer.Argument(help="a cell id or the beginning of one")],
     results: ResultsO = None,
 ) -> None:
-    """Print every record of a cell as JSON, oldest first."""
+    """Print every record of a cell as JSON, oldest first; on standard error, why one decides
+    nothing."""
     from suite.listing import records_of
+    from suite.reservations import reservations
 
     for record in records_of(cell, options_from({"results": results}.get).results):
         print(record.model_dump_json(indent=1))
+        found = reservations(record) if record.status == "done" else []
+        if found:
+            print(f"{record.run_id} decides nothing: {'; '.join(found)}", file=sys.stderr)
 
 
 def outliers(

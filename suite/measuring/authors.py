@@ -10,6 +10,7 @@ from typing import Any
 
 from suite.errors import UsageError
 from suite.measuring.records import Measurement
+from suite.names import canonical
 from suite.tomlfile import read_toml
 
 FOLDER = Path(__file__).resolve().parents[2] / "tables" / "published"
@@ -17,9 +18,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "tables" / "published"
 
 @dataclass(frozen=True)
 class Known:
-    """A known ratio to full precision. time, memory: None where it is not known."""
+    """A known ratio to full precision. time, memory: None where it is not known; model: which one
+    it is of, by its registered name if it has one."""
 
     method: str
+    model: str
     phase: str
     w_bits: int
     a_bits: int
@@ -56,7 +59,10 @@ def _divided(one: dict[str, Any]) -> Known:
 
 
 def _known(one: dict[str, Any], time: float | None, memory: float | None, source: str) -> Known:
-    return Known(one["method"], one["phase"], one["w_bits"], one["a_bits"], time, memory, source)
+    model = canonical("models", one["model"])
+    return Known(
+        one["method"], model, one["phase"], one["w_bits"], one["a_bits"], time, memory, source
+    )
 
 
 def _value(one: dict[str, Any], method: str) -> float:

@@ -64,11 +64,18 @@ def _row(one: Measurement, kinds: Sequence[str], notes: list[str]) -> list[str]:
 
 
 def _authors(one: Measurement, notes: list[str]) -> list[str]:
-    """Known ratios of memory and time, each with the number of its note."""
+    """Known ratios of memory and time, each with the number of its note, which says on what machine
+    it was measured."""
     fitting = [k for k in known() if k.fits(one)]
-    memory = [f"{k.memory:.2g} {_note(k, notes)}" for k in fitting if k.memory]
-    times = [f"{k.time:.2f} {_note(k, notes)}" for k in fitting if k.time]
+    memory = [_known(f"{k.memory:.2g}", k, one, notes) for k in fitting if k.memory]
+    times = [_known(f"{k.time:.2f}", k, one, notes) for k in fitting if k.time]
     return ["; ".join(memory), "; ".join(times)]
+
+
+def _known(text: str, known: Known, one: Measurement, notes: list[str]) -> str:
+    """In brackets where the ratio is of another model than the measured one."""
+    own = known.model == one.cell["model"]
+    return f"{text if own else f'({text})'} {_note(known, notes)}"
 
 
 def _note(one: Known, notes: list[str]) -> str:
@@ -97,6 +104,7 @@ def _how(one: Measurement, kinds: Sequence[str]) -> str:
     if "cpu_rss" in kinds and "cpu_rss_before" in one.memory:
         alone = one.memory["cpu_rss_before"]
         words.append(f"The interpreter and its libraries alone take {alone:.0f} MiB.")
+    words.append("An authors' ratio in brackets is of another model.")
     words.append("Epoch: a method's penalty is off in the first and at work in the last.")
     return " ".join(words)
 

@@ -14,6 +14,7 @@ from suite.report.anchors import anchor, digest
 from suite.report.figures.configurations import decimals
 from suite.report.figures.model import Number
 from suite.report.rerun import command
+from suite.reservations import reservations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """One run. numbers: metrics of its group, seconds an epoch, MiB; href, log: links."""
+    """One run. numbers: metrics of its group, seconds an epoch, MiB; href, log: links; reserved:
+    why it decides nothing."""
 
     anchor: str
     run_id: str
@@ -41,6 +43,7 @@ class Run:
     href: str
     file: str
     log: str
+    reserved: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _run(
         href=_relative(record, out),
         file=str(row["path"]).rpartition("/")[2],
         log=_relative(Path(log), out) if log else "",
+        reserved="; ".join(reservations(row)) if row["status"] == "done" else "",
     )
 
 

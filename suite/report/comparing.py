@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from suite.report.places import MACROS, Place
 from suite.report.pool import Pool
+from suite.reservations import reservations
 from suite.statistics import Paired, mcnemar, over_seeds
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def comparisons(places: Sequence[Place], pool: Pool) -> list[str]:
             same = other.column is place.column and other.block is place.block
             if same and other.row.label == against:
                 test = compare(place, other, pool)
-                found += [_sentence(place, other, test)] if test else []
+                found += [_sentence(place, other, test, pool)] if test else []
     return found
 
 
@@ -66,15 +67,23 @@ def bitmap(pool: Pool, run: int) -> np.ndarray | None:
     return found.astype(bool)
 
 
-def _sentence(first: Place, second: Place, test: Paired) -> str:
+def _sentence(first: Place, second: Place, test: Paired, pool: Pool) -> str:
     digits = first.column.digits
     where = " ".join(part for part in (first.block.title, first.column.title[-1]) if part)
     pairs = "seeds" if test.test == "paired t" else "samples"
     return (
         f"{first.row.label} minus {second.row.label}, {where}: {test.difference:+.{digits}f} "
         f"({test.low:+.{digits}f} to {test.high:+.{digits}f}; {test.test}, {test.n} {pairs}, "
-        f"{_p(test.p)}): {test.verdict}."
+        f"{_p(test.p)}): {_verdict(first, second, test, pool)}."
     )
+
+
+def _verdict(first: Place, second: Place, test: Paired, pool: Pool) -> str:
+    """The test's verdict; undecided, with the reason, where a run of either decides nothing."""
+    runs = (*first.runs, *second.runs)
+    found = (reservations(pool.facts(run), pool.record) for run in runs)
+    reasons = dict.fromkeys(phrase for one in found for phrase in one)
+    return f"undecided ({'; '.join(reasons)})" if reasons else test.verdict
 
 
 def _p(value: float) -> str:

@@ -43,6 +43,7 @@ def content_of(folders: Sequence[Path], mix: bool = False) -> Content:
         tables=_tables(collected, timed, mix, problems),
         claims=_tried(lambda: _claims(collected), "claims", problems),
         errata=_tried(lambda: _errata(collected), "errata", problems),
+        reproductions=_tried(_reproductions, "reproductions", problems),
         problems=problems,
     )
     drawn = _tried(lambda: _figures(content, timed), "figures", problems)
@@ -77,10 +78,11 @@ def _tables(
     from suite.published import published
     from suite.report.build import build_all
     from suite.report.specs import load_all
+    from suite.reproductions import problems as also_unread
 
     specs, bad = load_all()
     values = _tried(published, "published values", problems)
-    problems += [*bad, *(unread() if values else ())]
+    problems += [*bad, *((*unread(), *also_unread()) if values else ())]
     found = _tried(lambda: build_all(specs, collected, mix, values, timed), "tables", problems)
     problems += [problem for table in found for problem in table.problems]
     return found
@@ -109,6 +111,12 @@ def _errata(collected: Collected) -> list[Noted]:
     entries = errata()
     measured = effects(entries, collected)
     return [_noted(one, measured.get(one.id)) for one in entries]
+
+
+def _reproductions() -> list[Any]:
+    from suite.reproductions import listed
+
+    return list(listed())
 
 
 def _noted(one: Any, effect: Any) -> Noted:

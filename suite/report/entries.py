@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from suite.names import names
-from suite.protocols import differences
+from suite.comparable import caveats, why_not
 from suite.published import Published
 from suite.report.expected import expected
 from suite.report.model import CANNOT_RUN, NOT_PUBLISHED, NOT_RUN, Entry
-from suite.report.places import MACROS, Place, recipe_of
+from suite.report.places import MACROS, Place
 from suite.report.pool import Pool
 from suite.report.spec import Select, merged
+from suite.reservations import reservations
 from suite.tasks.text_metrics import COLUMNS
 from suite.verdict import judge, tolerance
+
+SETTING = "recipe."
+"""Beginning of the metrics that are a setting of the recipe."""
 
 
 def entry(place: Place, pool: Pool) -> Entry:
     """The entry of a place; its notes are still texts, not letters."""
     values = list(place.values.values())
-    if place.column.metric.startswith("recipe."):
+    if place.column.metric.startswith(SETTING):
         values = values[:1]  # a setting, the same in every run, has no interval
     published, column = place.published, place.column
-    unlike = _differences(place, pool) if published and values else []
+    reserved = _reserved(place, pool)
+    unlike = _differences(place, pool) if published and values else reserved
     verdict = judge(
         values,
         published,
@@ -32,7 +35,11 @@ def entry(place: Place, pool: Pool) -> Entry:
     )
     judged = place.lookup is not None and (place.spec.scale == "paper" or published is not None)
     mark = _mark(place) if column.measured and not values else ""
-    notes = [*place.notes, *_epoch(place), *_unlike(unlike)]
+    notes = [*place.notes, *_epoch(place), *_decides_nothing(reserved)]
+    if published and values:
+        notes += (
+            _unlike([one for one in unlike if one not in reserved]) if unlike else _but(place, pool)
+        )
     return Entry(
         text=_shown(verdict.mean, verdict.low, column.digits),
         value=verdict.mean,
@@ -52,22 +59,31 @@ def entry(place: Place, pool: Pool) -> Entry:
         cell=_configuration(place, pool),
         column=" / ".join(column.title),
         metric=column.metric,
+        reserved="; ".join(reserved),
     )
 
 
 def _differences(place: Place, pool: Pool) -> list[str]:
-    """Why the published number is about something else, or how its protocol differs."""
-    reason = names()["embedded"].get(place.select.task)
-    if reason:
-        return [reason]
-    assert place.published is not None
-    return differences(place.published.protocol, _protocol(pool, place.runs[0]))
+    """Why the published number is about something else than the place's runs; each reason once."""
+    metric = place.column.metric
+    found = [why_not(place.published, pool.facts(r), metric, pool.record) for r in place.runs]
+    return list(dict.fromkeys(phrase for one in found for phrase in one))
 
 
-def _protocol(pool: Pool, run: int) -> dict[str, Any]:
-    recipe = {f"recipe.{name}": value for name, value in recipe_of(pool, run).items()}
-    own = {f"protocol.{n}": value for n, value in pool.document(run, "protocol").items()}
-    return {**recipe, **own, "hardware": pool.value(run, "hardware")}
+def _reserved(place: Place, pool: Pool) -> list[str]:
+    """Why runs of the place decide nothing, however many; a setting is no measurement."""
+    if place.column.metric.startswith(SETTING) or not place.values:
+        return []
+    found = (reservations(pool.facts(run), pool.record) for run in place.runs)
+    return list(dict.fromkeys(phrase for one in found for phrase in one))
+
+
+def _but(place: Place, pool: Pool) -> Sequence[str]:
+    """What cannot be checked of a number that is compared."""
+    if place.column.metric.startswith(SETTING):
+        return ()
+    found = dict.fromkeys(text for run in place.runs for text in caveats(pool.facts(run)))
+    return [f"Compared, but {text}." for text in found]
 
 
 def _tolerance(place: Place) -> float:
@@ -118,6 +134,10 @@ def _epoch(place: Place) -> Sequence[str]:
         return ()
     measured = "; the measured one is, too" if place.values else ""
     return (f"The published value is the {when} epoch's{measured}.",)
+
+
+def _decides_nothing(reserved: Sequence[str]) -> Sequence[str]:
+    return (f"Decides nothing: {'; '.join(reserved)}.",) if reserved else ()
 
 
 def _unlike(differing: Sequence[str]) -> Sequence[str]:

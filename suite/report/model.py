@@ -49,6 +49,7 @@ class Entry:
     measured and the best published value of its column and block. mark: `not run` or `cannot run`
     where nothing was measured. notes: letters of the table's notes. run_ids: the runs behind it.
     cell: the configuration. column: the column's whole title; metric: the metric's name.
+    reserved: why its runs decide nothing; empty where they may.
     """
 
     text: str = ""
@@ -71,6 +72,7 @@ class Entry:
     cell: str = ""
     column: str = ""
     metric: str = ""
+    reserved: str = ""
 
 
 @dataclass(frozen=True)

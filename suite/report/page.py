@@ -15,6 +15,7 @@ from suite.report.figures.model import Figure
 from suite.report.logs import logs_of
 from suite.report.model import Table
 from suite.report.templating import VERDICTS, asset, environment, script_digest
+from suite.reproductions import HEADER
 
 if TYPE_CHECKING:
     from suite.collect import Collected
@@ -49,14 +50,16 @@ class Noted:
 
 @dataclass(frozen=True)
 class Content:
-    """All that the page shows. claims: results of suite.claims; problems: sentences about what
-    could not be read or made."""
+    """All that the page shows. claims: results of suite.claims; reproductions: lines as
+    suite.reproductions.listed gives them; problems: sentences about what could not be read or
+    made."""
 
     collected: Collected
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     claims: Sequence[Any] = ()
     errata: Sequence[Noted] = ()
+    reproductions: Sequence[Sequence[str]] = ()
     problems: Sequence[str] = ()
 
 
@@ -88,6 +91,8 @@ def page(content: Content, out: Path) -> str:
             figures=content.figures,
             claims=decided_first(content.claims),
             errata=by_paper(content.errata),
+            reproductions=content.reproductions,
+            reproductions_header=HEADER,
         )
     )
 

@@ -15,6 +15,7 @@ from suite.published import Published
 from suite.report.lookup import Shelf, others
 from suite.report.pool import Pool
 from suite.report.spec import Block, Column, Lookup, RowSpec, Select, Spec, merged, merged_lookup
+from suite.reproductions import of
 from suite.tasks.text_metrics import COLUMNS, macro
 
 MEASURED = "measure."
@@ -101,7 +102,8 @@ def _about(found: Sequence[Published]) -> list[str]:
     """What a reader should know of a published number."""
     rule = found[0].average_rule
     average = [f"Published average: {rule}."] if rule else []
-    return [*found[0].remarks, *others(found), *average]
+    again = [one.note for one in of(found[0])]
+    return [*found[0].remarks, *others(found), *average, *again]
 
 
 def _values(place: Place, pool: Pool) -> Values:
@@ -211,11 +213,6 @@ def _tell_failures(place: Place, pool: Pool) -> None:
         error = pool.document(failed[-1], "error")
         what = error.get("type") or error.get("message") or "no reason given"
         place.notes.append(f"Tried and failed ({what}), run {pool.value(failed[-1], 'run_id')}.")
-
-
-def recipe_of(pool: Pool, run: int) -> dict[str, Any]:
-    """A run's whole recipe: the defaults, and what its record says beside them."""
-    return {**_recipe(pool.value(run, "recipe") or "{}")}
 
 
 @cache

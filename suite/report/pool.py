@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.report.expected import Expected, bits_of, expected
 from suite.report.spec import Select
+from suite.run_facts import RunFacts, facts_of
+from suite.store.rows import HEAVY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,7 @@ class Pool:
             runs = pd.concat([runs, pd.DataFrame(timed)], ignore_index=True)
         self._runs = runs.reset_index(drop=True)
         self._columns: dict[str, list[Any]] = {}
+        self._facts: dict[int, RunFacts] = {}
         self._found: dict[tuple[Place, Expected], list[int]] = {}
 
     def value(self, run: int, column: str) -> Any:
@@ -86,6 +89,23 @@ class Pool:
     def document(self, run: int, column: str) -> Any:
         """A JSON column of a run, parsed; an empty dict where it has none."""
         return json.loads(self.value(run, column) or "{}")
+
+    def facts(self, run: int) -> RunFacts:
+        """What the record of a run says of it."""
+        if run not in self._facts:
+            names = self._runs.columns
+            row = {str(name): self.value(run, str(name)) for name in names if name not in HEAVY}
+            self._facts[run] = facts_of(row)
+        return self._facts[run]
+
+    def record(self, run_id: str) -> RunFacts | None:
+        """The facts of a run by its id; None where it is not among the records."""
+        found = self._by_id.get(run_id)
+        return None if found is None else self.facts(found)
+
+    @cached_property
+    def _by_id(self) -> dict[str, int]:
+        return {str(name): run for run, name in enumerate(self._column("run_id"))}
 
     def find(self, select: Select) -> list[int]:
         """The newest finished run of each seed of the selected configuration, by seed."""

@@ -12,7 +12,8 @@ from suite.report.model import Entry, Row
 def best(rows: Sequence[Row], direction: Sequence[str], ranked: Sequence[bool]) -> tuple[Row, ...]:
     """Mark the best measured and the best published value of every column within a block.
 
-    direction: `max`, `min` or `none` a column; ranked: whether a row competes.
+    direction: `max`, `min` or `none` a column; ranked: whether a row competes. A measured value
+    that decides nothing does not.
     """
     found = list(rows)
     for column, way in enumerate(direction):
@@ -26,7 +27,7 @@ def best(rows: Sequence[Row], direction: Sequence[str], ranked: Sequence[bool]) 
 
 def _of(entry: Entry, what: str) -> float | None:
     value: float | None = getattr(entry, what)
-    return value
+    return None if what == "value" and entry.reserved else value
 
 
 def _winners(values: Sequence[tuple[int, float | None]], way: str) -> list[int]:

@@ -78,7 +78,7 @@ def test_the_method_is_listed_measured_and_tabulated(tree: Path) -> None:
     assert re.search(r"percentile_ptq +bits 2-8", listed)
     label = "percentile_ptq/deit_pico/fashion/w4a4/s0"
     for printed in (first, again):
-        assert re.search(rf"^\| {label} \| top1 \| [\d.]+ \|", printed, re.MULTILINE)
+        assert re.search(rf"^\| {label} \| top1 \| [\d.]+\* \|", printed, re.MULTILINE)
         assert "fp32/deit_pico/fashion/fp32/s0" in printed
     assert "percentile_ptq[cut=1.0]/deit_pico/fashion/w4a4/s0" in cut
     assert "stored run" in again

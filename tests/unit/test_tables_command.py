@@ -15,7 +15,7 @@ from suite.errors import UsageError
 from suite.measuring.records import Measurement, write
 from suite.registry import METHODS
 from suite.results import Store
-from tests.table_records import PROVENANCE, cell, fashion, record, with_bitmap
+from tests.table_records import PROVENANCE, cell, fashion, record, whole, with_bitmap
 
 NASTY = "a_b$^~%#&|*`<script>alert(1)</script>"
 
@@ -330,7 +330,7 @@ def test_a_reproduced_number_is_called_so(tmp_path: Path) -> None:
     for seed, top1 in enumerate((59.70, 59.72, 59.71)):
         one = cell("variation", 2, seed, task="imagenet")
         metrics = {"top1": top1, "top1_best": top1 + 1, "samples": 50000.0}
-        store.write(record(one, seed, metrics=metrics))
+        store.write(whole(one, seed, metrics=metrics))
     lowbit(tmp_path / "out", "--results", str(store.root), "--only", "p1-imagenet")
     ours = entries(tmp_path / "out", "p1-imagenet", "variation-aware")
     two = next(e for e in ours if e["block"] == "W2A2" and e["column"].endswith("DeiT-T"))
@@ -342,7 +342,7 @@ def test_the_published_epoch_decides_which_measured_one_is_compared(tmp_path: Pa
     store = Store(tmp_path / "r")
     for number, (bits, last, best) in enumerate(((4, 70.0, 74.7), (3, 71.2, 79.0))):
         metrics = {"top1": last, "top1_best": best, "samples": 50000.0}
-        store.write(record(cell("variation", bits, task="imagenet"), number, metrics=metrics))
+        store.write(whole(cell("variation", bits, task="imagenet"), number, metrics=metrics))
     lowbit(tmp_path / "out", "--results", str(store.root), "--only", "p1-imagenet")
     ours = entries(tmp_path / "out", "p1-imagenet", "variation-aware")
     found = {e["block"]: e for e in ours if e["column"].endswith("DeiT-T")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -29,10 +29,11 @@ BOX = Box(44, 26, 330, 205)
 TITLE = "Accuracy over bits"
 CAPTION = (
     "Weights and activations at the same bit-width. Filled points are means of our runs with 95 % "
-    "t-intervals, small ones single runs; hollow points are published values. A dashed line is "
-    "full precision. Runs with settings of their own are in the next figure. Every panel has its "
-    "own scale: a small model on small data says nothing about the level of a published number, "
-    "only about the shape."
+    "t-intervals, small ones single runs; hollow points are published values, beside ours only "
+    "where all our runs are of the paper's data, model and training. A dashed line is full "
+    "precision. Runs with settings of their own are in the next figure. Every panel has its own "
+    "scale: a small model on small data says nothing about the level of a published number, only "
+    "about the shape."
 )
 AXIS = "bits of weights and activations"
 
@@ -41,8 +42,13 @@ APART, SHARE = 12.0, 0.6
 may take, so that a point is seen to belong to its own."""
 
 
-def bits(found: Sequence[Configuration], points: Points) -> Figure:
-    """One panel a model and task of ours with several bit-widths, one a published model."""
+def bits(
+    found: Sequence[Configuration], points: Points, apart: Collection[tuple[str, str]] = ()
+) -> Figure:
+    """One panel a model and task of ours with several bit-widths, one a published model.
+
+    apart: models and tasks whose runs no published number may be drawn beside.
+    """
     styles = _styles(found, points)
     panels: list[Panel] = []
     rows: list[tuple[Number, ...]] = []
@@ -51,7 +57,8 @@ def bits(found: Sequence[Configuration], points: Points) -> Figure:
     for (model, task), group in sorted(by_place(found).items()):
         lines = over_bits(group)
         if lines:
-            theirs = points.get(model, ()) if DATASET in task_of(task)[0] else ()
+            own = DATASET in task_of(task)[0] and (model, task) not in apart
+            theirs = points.get(model, ()) if own else ()
             shown_too |= {model} if theirs else set()
             panels.append(_ours(f"bits-{len(panels)}", group, lines, theirs, styles))
             rows += [_row(one) for one in group if _square(one)]

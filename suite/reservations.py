@@ -1,0 +1,122 @@
+"""Why a record's number decides nothing, whoever uses it: one list for every reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from suite.originals import originals
+from suite.results import Record
+from suite.run_facts import Row, RunFacts, facts_of
+
+SHIPPED = {"fashion": 10000, "fashion-full": 10000, "snippets": 989, "snippets-rating": 1040}
+"""Validation samples of the tasks whose data ships with the suite."""
+
+SHARES = ("top1", "top5", "accuracy", "accuracy_matched", "accuracy_mismatched", "f1")
+CORRELATIONS = ("matthews", "pearson", "spearman", "combined")
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(SHARES, (0.0, 100.0)),
+    **dict.fromkeys(CORRELATIONS, (-100.0, 100.0)),
+    "cosine": (-1.0, 1.0),
+    "neighbours": (0.0, 1.0),
+    "loss": (0.0, math.inf),
+    "samples": (1.0, math.inf),
+}
+"""The smallest and the largest value that a metric can have."""
+
+ROUNDED = 1e-6
+"""How far beyond its range a value may lie that is a sum of rounded ones."""
+
+FULL = 32
+
+Of = Callable[[str], Record | Row | RunFacts | None]
+
+
+def reservations(source: Record | Row | RunFacts, needed: Of | None = None) -> list[str]:
+    """What is wrong with a finished run, a phrase each; empty for one that may decide a verdict.
+
+    source: a record, a row of many, or their facts. needed: gives the record of a run id, so that
+    what is wrong with a needed run is said of the one that rests on it.
+    """
+    facts = source if isinstance(source, RunFacts) else facts_of(source)
+    checks = (_code,) if facts.timed else (_gate, _samples, _passes, _audit, _values, _code)
+    own = [phrase for check in checks for phrase in check(facts)]
+    return list(dict.fromkeys([*own, *(_of_needed(facts, needed) if needed else ())]))
+
+
+def _of_needed(facts: RunFacts, needed: Of) -> Iterator[str]:
+    for role, run in facts.needs.items():
+        found = needed(run)
+        for phrase in reservations(found, needed) if found is not None else ():
+            yield phrase if phrase.startswith("its ") else f"its {role} run: {phrase}"
+
+
+def _gate(facts: RunFacts) -> Iterator[str]:
+    gate = facts.cell.recipe.gate
+    if gate is not None and facts.execution.get("gate") is False:
+        yield f"the FP32 gate of {gate:g} % was waived (--no-gate)"
+
+
+def _samples(facts: RunFacts) -> Iterator[str]:
+    """Fewer or more evaluated samples than the run's own data had."""
+    found = facts.metrics.get("samples")
+    expected = _expected(facts)
+    if expected is not None and found is None:
+        yield f"it does not say how many of {expected:,} samples were evaluated"
+    elif expected is not None and found != expected:
+        yield f"{found:,.0f} of {expected:,} samples evaluated"
+
+
+def _expected(facts: RunFacts) -> int | None:
+    """Samples of the data: as they ship, as the run read them, or else as the task has them."""
+    if facts.cell.task in SHIPPED:
+        return SHIPPED[facts.cell.task]
+    own = facts.evaluation.get("samples")
+    if isinstance(own, int):
+        return own
+    rows = facts.evaluation.get("rows")
+    if isinstance(rows, dict):
+        return sum(n for name, n in rows.items() if name != "train" and isinstance(n, int))
+    known = originals().task.get(facts.cell.task)
+    return known.samples if known else None
+
+
+def _passes(facts: RunFacts) -> Iterator[str]:
+    wanted, done = facts.cell.recipe.epochs, facts.trained.get("epochs")
+    if isinstance(done, int) and done != wanted:
+        yield f"trained for {done} of {wanted} epochs"
+
+
+def _audit(facts: RunFacts) -> Iterator[str]:
+    """A quantized model without a coverage audit, or with one that found something."""
+    if facts.cell.w_bits == facts.cell.a_bits == FULL and facts.cell.e_bits is None:
+        return
+    problems = facts.audited.get("problems")
+    if not facts.audited.get("places"):
+        yield "no coverage audit"
+    elif not isinstance(problems, list) or problems:
+        count = len(problems) if isinstance(problems, list) else 1
+        yield f"the coverage audit found {count} problem{'s' * (count > 1)}"
+
+
+def _values(facts: RunFacts) -> Iterator[str]:
+    for name, value in facts.metrics.items():
+        low, high = RANGES.get(name.removesuffix("_best"), (-math.inf, math.inf))
+        if not math.isfinite(value):
+            yield f"{name} is not finite"
+        elif not low - ROUNDED <= value <= high + ROUNDED:
+            yield f"{name} {value:g} lies outside {low:g} to {high:g}"
+
+
+def _code(facts: RunFacts) -> Iterator[str]:
+    if facts.dirty:
+        yield "made with uncommitted changes to the code"
+    elif facts.dirty is None:
+        yield "made by unknown code"
+    for what, where in sorted(facts.outside.items()):
+        yield f"its {what} comes from outside the suite ({_short(where)})"
+
+
+def _short(value: Any) -> str:
+    return str(value)[:80]
