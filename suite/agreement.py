@@ -14,7 +14,7 @@ from suite.models.slot import quantized_once
 from suite.results import Store
 from suite.tasks.base import Rows, to_device
 from suite.tasks.embeddings import pooled
-from suite.tasks.texts import Texts
+from suite.tasks.texts import DEFAULT, Texts
 
 BATCH = 64
 SHOWN = 500
@@ -23,7 +23,8 @@ SHOWN = 500
 
 @torch.no_grad()
 def embed(model: TextModel, texts: Texts, device: torch.device) -> np.ndarray:
-    """Mean-pooled embeddings at unit length of the compared texts [texts, dim], in eval mode."""
+    """Embeddings of the compared texts [texts, dim] at unit length, pooled as the encoder's own
+    users do, in eval mode."""
     model.eval()
     rows = texts.sample(SHOWN)
     found = None
@@ -31,7 +32,8 @@ def embed(model: TextModel, texts: Texts, device: torch.device) -> np.ndarray:
         for places, inputs in texts.batches(BATCH, rows):
             moved = to_device(inputs, device)
             assert isinstance(moved, dict)
-            part = pooled(model.encode(moved), moved["attention_mask"]).cpu().numpy()
+            mask, how = moved["attention_mask"], texts.reading.pooling
+            part = pooled(model.encode(moved), mask, how).cpu().numpy()
             if found is None:
                 found = np.empty((len(rows), part.shape[1]), dtype=np.float32)
             found[places] = part
@@ -47,6 +49,8 @@ def reference(
     weights: digest of the model's weights.
     """
     key = f"{weights}:{texts.digests['texts']}:{texts.encoder.describe()}:{SHOWN}"
+    if texts.reading.pooling != DEFAULT.pooling:
+        key += f":{texts.reading.pooling}"
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = store.root / "embeddings" / f"{name}.npy"
     if path.is_file():

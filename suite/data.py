@@ -7,7 +7,8 @@ from typing import Any
 from suite.cell import Cell
 from suite.errors import Missing
 from suite.options import Options
-from suite.registry import TASKS, model_spec
+from suite.recipes import recipe as named
+from suite.registry import TASKS, model_spec, outside
 from suite.tasks.base import DataOptions, Dataset
 
 
@@ -32,6 +33,8 @@ def data_options(cell: Cell, options: Options) -> DataOptions:
     return DataOptions(
         **shared,
         tokenizer=lambda: spec.tokenizer(options.weights),
+        reading=lambda: spec.reading(options.weights),
+        own_length=outside(cell.model) and recipe.max_length == named("agreement").max_length,
         max_length=recipe.max_length or spec.max_length,
         pad=recipe.pad,
         texts=options.texts,

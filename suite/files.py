@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -72,3 +72,17 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""Beginning of the text file that git keeps in place of a large file."""
+
+
+def refuse_pointers(paths: Iterable[Path]) -> None:
+    """Raise EnvironmentProblem for the first file of which only git-lfs's pointer is here."""
+    for path in paths:
+        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(POINTER):
+            raise EnvironmentProblem(
+                f"{path} is a git-lfs pointer, not the file itself; get the files with `git lfs "
+                "pull`, or download them again."
+            )

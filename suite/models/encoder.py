@@ -54,7 +54,10 @@ class TextModel(nn.Module, ABC):
 
     clamp_logits: clamp the logits to [0, 5], as the released code does in a quantized BERT that
         predicts ratings, and only there.
+    output_order: the checkpoint's output that became each class, where it had another order.
     """
+
+    output_order: list[int] | None = None
 
     def __init__(self, prefix: str, body: Body) -> None:
         super().__init__()

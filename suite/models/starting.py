@@ -25,7 +25,7 @@ from suite.models.checkpoint import (
 )
 from suite.models.text_catalog import TextModelSpec
 from suite.options import Options
-from suite.registry import outside
+from suite.registry import TASKS, outside
 
 Origin = dict[str, Any]
 
@@ -97,12 +97,14 @@ def _text(
     recipe = cell.recipe
     seed = cell.seed if recipe.fp32_seed is None else recipe.fp32_seed
     if recipe.start == "pretrained":
-        model = spec.build(
-            classes, weights=options.weights, weights_state=options.weights_state, seed=seed
-        )
+        names = () if recipe.epochs else getattr(TASKS.get(cell.task), "class_names", ())
+        given = {"weights": options.weights, "weights_state": options.weights_state}
+        model = spec.build(classes, **given, seed=seed, names=names)
         source = options.weights.name if options.weights else str(spec.location())
         origin: Origin = {"start": recipe.start, "source": Path(source).name}
         origin["digest"] = digest(dict(model.state_dict()))
+        if model.output_order:
+            origin["outputs"] = dict(zip(names, model.output_order, strict=True))
     else:
         model = spec.skeleton(max(classes, 1), seed=seed)
         origin = {"start": recipe.start, "seed": seed}

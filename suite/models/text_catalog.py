@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from suite.errors import Missing
 
 if TYPE_CHECKING:
     from suite.models.encoder import TextModel
+    from suite.models.sentence import Reading
 
 SNIPPETS_VOCABULARY = Path(__file__).parents[1] / "tasks" / "data" / "snippets" / "vocab.txt"
 
@@ -44,16 +45,17 @@ class TextModelSpec:
         weights: Path | None = None,
         weights_state: str = "",
         seed: int = 0,
+        names: Sequence[str] = (),
         **options: Any,
     ) -> TextModel:
         """A model with empty slots and its FP32 weights; `seed` draws what has none.
 
         classes: number of outputs, 1 for a rating. weights: a folder in transformers' layout, or
         a file with all tensors of this architecture (in its state `weights_state`, where it has
-        several); None: the model's own (its hub id, package
-        or folder), or random ones for a model that is trained here. options go to the family's
-        placement. Errors as `suite.models.text_loading.load_model`; UsageError for a folder of
-        another architecture than the name's.
+        several); None: the model's own (its hub id, package or folder), or random ones for a model
+        that is trained here. names: the task's classes, in whose order the outputs are put. options
+        go to the family's placement. Errors as `suite.models.text_loading.load_model`; UsageError
+        for a folder of another architecture than the name's.
         """
         from suite.models.text_loading import load_model
 
@@ -63,7 +65,8 @@ class TextModelSpec:
             return self.skeleton(max(classes, 1), seed=seed, **options)
         if weights is not None:
             self._check_same(weights)
-        return load_model(weights or self.location(), classes, seed=seed, **options)
+        place = weights or self.location()
+        return load_model(place, classes, seed=seed, names=names, **options)
 
     def skeleton(self, classes: int, *, seed: int = 0, **options: Any) -> TextModel:
         """The architecture with random weights, for a state that is loaded into it."""
@@ -83,6 +86,15 @@ class TextModelSpec:
         if self.vocabulary is not None:
             return wordpiece(self.vocabulary, self.config["max_position_embeddings"])
         return load_tokenizer(self.location())
+
+    def reading(self, weights: Path | None = None) -> Reading:
+        """How the encoder's own users read it (suite.models.sentence), by the folder `weights` or
+        the model's own place."""
+        from suite.models.sentence import Reading, reading_of
+
+        if weights is not None and weights.is_dir():
+            return reading_of(weights)
+        return reading_of(self.location()) if self.source or self.package else Reading()
 
     def missing(self) -> Missing | None:
         """What this machine lacks for the model and how to get it; None: nothing known."""

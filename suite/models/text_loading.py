@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from suite.errors import EnvironmentProblem, Missing, UsageError
+from suite.files import refuse_pointers
 from suite.models.encoder import TextModel, check_family, text_model
+from suite.models.outputs import output_order as by_names
 
 T = TypeVar("T")
 
-DAMAGE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError)
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    ImportError,
+    StrictDataclassError,
+    SafetensorError,
+    UnpicklingError,
+)
 """What transformers raises for files that are missing, damaged or of no known model."""
 
 HEAD = ("classifier", "pooler", "out_proj")
@@ -28,11 +44,14 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Files of which a folder with a tokenizer has at least one."""
 
 
-def load_model(source: str | Path, classes: int, *, seed: int = 0, **options: Any) -> TextModel:
+def load_model(
+    source: str | Path, classes: int, *, seed: int = 0, names: Sequence[str] = (), **options: Any
+) -> TextModel:
     """A sequence classifier with empty slots from a folder in transformers' layout or a hub id.
 
     classes: number of outputs (1: a rating). A checkpoint without a head gets one that is drawn
-    with `seed`; the global generator is left alone. options go to the family's placement.
+    with `seed`; the global generator is left alone. names: the task's classes; the outputs of a
+    checkpoint that names its own are put into their order. options go to the family's placement.
     Weights are float32, on the CPU, from safetensors where there are any; code that a checkpoint
     brings along is never run. Raises UsageError for a model that has not the expected places or
     another number of outputs, EnvironmentProblem for a damaged one, Missing for one not here.
@@ -57,7 +76,31 @@ def load_model(source: str | Path, classes: int, *, seed: int = 0, **options: An
     _check_outputs(source, config, classes, report["mismatched_keys"])
     _check_complete(source, report["missing_keys"], report["mismatched_keys"])
     _check_finite(source, loaded)
-    return text_model(loaded, **options)
+    order = None if headless(report["missing_keys"]) else output_order(config, names, source)
+    if order:
+        _reorder(loaded, order)
+    model = text_model(loaded, **options)
+    model.output_order = order
+    return model
+
+
+def output_order(config: Any, names: Sequence[str], source: str | Path) -> list[int] | None:
+    """`suite.models.outputs.output_order` of transformers' configuration; None without names."""
+    return by_names(config.id2label, names, source) if names else None
+
+
+def headless(lacking: Any) -> bool:
+    """Whether the last layer is among the tensors that a checkpoint lacks: it is drawn then."""
+    return any(key.startswith("classifier") for key in _names(lacking))
+
+
+def _reorder(model: Any, order: list[int]) -> None:
+    """Put the outputs of a sequence classifier into another order."""
+    last = getattr(model.classifier, "out_proj", model.classifier)
+    with torch.no_grad():
+        last.weight.copy_(last.weight[order].clone())
+        if last.bias is not None:
+            last.bias.copy_(last.bias[order].clone())
 
 
 def model_from_config(
@@ -101,6 +144,8 @@ def load_tokenizer(source: str | Path) -> Any:
             f"embeddings for {config.vocab_size}; use the tokenizer that belongs to the model."
         )
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_text(config))
+    # Both texts of a pair are of one segment, whatever the tokenizer says of the second.
+    tokenizer.one_segment = getattr(config, "type_vocab_size", 2) < 2
     return tokenizer
 
 
@@ -186,7 +231,14 @@ def _fetched(source: str | Path, load: Any, **options: Any) -> Any:
 def _read(folder: Path, load: Callable[[], T]) -> T:
     try:
         return load()
+    except ImportError as problem:
+        raise Missing(
+            f"The folder {folder} needs a package that is not installed "
+            f"({_first_line(problem)}); install it, or save a fast tokenizer there "
+            "(tokenizer.json)."
+        ) from problem
     except DAMAGE as problem:
+        refuse_pointers(folder.iterdir())
         raise EnvironmentProblem(
             f"The folder {folder} cannot be loaded ({_first_line(problem)}); it must hold a "
             "sequence classifier or encoder in transformers' layout, as save_pretrained writes it."

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from suite.errors import Missing
+from suite.models.sentence import Reading
 from suite.tasks.base import DataOptions
 from suite.tasks.snippets import sentences
 from suite.tasks.text import encoder_for
@@ -29,12 +32,16 @@ class AgreementTask:
     def open(self, options: DataOptions) -> Texts:
         """Read, tokenise and check the texts."""
         named = options.texts
+        reading = Reading() if options.reading is None else options.reading()
         texts = sentences() if named is None else read_texts(named)
+        if options.own_length and reading.max_length:
+            options = replace(options, max_length=reading.max_length)
         return Texts(
-            texts,
+            [text.lower() for text in texts] if reading.lower else texts,
             encoder_for(self.name, options),
             source="snippets" if named is None else named.name,
             too_long=options.too_long,
+            reading=reading,
         )
 
 

@@ -27,6 +27,8 @@ class DataOptions:
     smallest and largest share of the image area in a training crop; augmented: train on the task's
     file of augmented texts, if it has one; checked: folder that remembers which image files were
     looked at already.
+    reading: how an encoder's embeddings are made (suite.models.sentence); own_length: no
+    limit was asked for, so that an encoder that says how long a text may be is followed.
     """
 
     root: Path | None = None
@@ -40,6 +42,8 @@ class DataOptions:
     texts: Path | None = None
     augmented: bool = False
     too_long: str = "truncate"
+    reading: Callable[[], Any] | None = None
+    own_length: bool = False
     checked: Path | None = None
 
 

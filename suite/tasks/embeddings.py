@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,14 +17,54 @@ BLOCK = 512
 """Texts compared with all others at a time: bounds the similarities held to 512 x texts."""
 
 
-def pooled(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the token vectors that are not padding, at unit length.
+def _first(hidden: Tensor, weight: Tensor) -> Tensor:
+    return hidden[:, 0]
 
-    hidden: [batch, tokens, dim]; mask: attention mask [batch, tokens]. Returns [batch, dim].
+
+def _mean(hidden: Tensor, weight: Tensor) -> Tensor:
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def _largest(hidden: Tensor, weight: Tensor) -> Tensor:
+    return hidden.masked_fill(weight == 0, -torch.inf).amax(1)
+
+
+def _mean_sqrt_len(hidden: Tensor, weight: Tensor) -> Tensor:
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1).sqrt()
+
+
+def _weighted_mean(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Token n of a text counts n times."""
+    place = torch.arange(1, hidden.shape[1] + 1, dtype=hidden.dtype, device=hidden.device)
+    return _mean(hidden, weight * place[:, None])
+
+
+def _last(hidden: Tensor, weight: Tensor) -> Tensor:
+    last = weight[..., 0].long().cumsum(1).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
+
+POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": _first,
+    "mean": _mean,
+    "max": _largest,
+    "mean_sqrt_len": _mean_sqrt_len,
+    "weighted_mean": _weighted_mean,
+    "last_token": _last,
+}
+"""sentence-transformers' poolings (suite.models.sentence): hidden [batch, tokens, dim] and weight
+[batch, tokens, 1], 0 for padding, to [batch, dim]."""
+
+
+def pooled(hidden: Tensor, mask: Tensor, how: Sequence[str] = ("mean",)) -> Tensor:
+    """One vector a text, at unit length; several poolings stand side by side.
+
+    hidden: [batch, tokens, dim]; mask: attention mask [batch, tokens]; how: names of POOLERS.
+    Returns [batch, dim times poolings].
     """
     weight = mask.unsqueeze(-1).to(hidden.dtype)
-    mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
+    found = torch.cat([POOLERS[name](hidden, weight) for name in how], dim=-1)
+    return torch.nn.functional.normalize(found, dim=-1)
 
 
 def cosine(reference: np.ndarray, other: np.ndarray) -> np.ndarray:

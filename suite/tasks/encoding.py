@@ -82,13 +82,15 @@ class Encoder:
 
     max_length: tokens a sample may have, special ones included; longer ones are truncated, of a
     pair the longer text first. pad: `longest` pads to the longest sample of the batch, `max` to
-    max_length. Raises UsageError for a limit beyond what the model takes.
+    max_length. Where the model knows one segment (the tokenizer's `one_segment`, set when it was
+    loaded), every token is of it. Raises UsageError for a limit beyond what the model takes.
     """
 
     def __init__(self, tokenizer: Any, max_length: int, pad: str = "longest") -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pad = _padding(pad)
+        self.segments = not getattr(tokenizer, "one_segment", False)
         self._check()
 
     def _check(self) -> None:
@@ -118,11 +120,13 @@ class Encoder:
                 partner,
                 truncation=True,
                 max_length=self.max_length,
-                return_token_type_ids=True,
+                return_token_type_ids=self.segments,
                 return_attention_mask=False,
             )
-            ids += [np.asarray(row, dtype=np.int32) for row in found["input_ids"]]
-            types += [np.asarray(row, dtype=np.int8) for row in found["token_type_ids"]]
+            rows = [np.asarray(row, dtype=np.int32) for row in found["input_ids"]]
+            segments = found["token_type_ids"] if self.segments else map(np.zeros_like, rows)
+            ids += rows
+            types += [np.asarray(row, dtype=np.int8) for row in segments]
             cut += [bool(encoding.overflowing) for encoding in found.encodings]
         starts = np.cumsum([0] + [len(row) for row in ids])
         return Encoded(_flat(ids, np.int32), _flat(types, np.int8), starts, np.array(cut, bool))
@@ -139,7 +143,8 @@ class Encoder:
         width = self.max_length if _padding(pad or self.pad) == "max" else longest
         mask = np.arange(width) < lengths[:, None]
         ids = np.full(mask.shape, self.tokenizer.pad_token_id, dtype=np.int64)
-        types = np.full(mask.shape, self.tokenizer.pad_token_type_id, dtype=np.int64)
+        segment = self.tokenizer.pad_token_type_id if self.segments else 0
+        types = np.full(mask.shape, segment, dtype=np.int64)
         for place, row in enumerate(rows):
             span = slice(encoded.starts[row], encoded.starts[row + 1])
             ids[place, : lengths[place]] = encoded.ids[span]
@@ -157,6 +162,7 @@ class Encoder:
             "vocabulary": len(self.tokenizer),
             "max_length": self.max_length,
             "pad": self.pad,
+            **({} if self.segments else {"segments": "none"}),
         }
 
 

@@ -138,6 +138,7 @@ class GlueTask:
         self.spec = spec
         self.name = spec.name
         self.metric = MAIN[spec.metric]
+        self.class_names = spec.names
         self.summary = f"GLUE {spec.folder}: {spec.valid}; {self.metric} on the validation split"
 
     def missing(self, options: DataOptions) -> Missing | None:
@@ -206,6 +207,9 @@ def _found(root: Path, spec: Spec) -> Path | None:
 
 def _nothing(root: Path, spec: Spec) -> Missing:
     what = "is not a folder" if not root.is_dir() else "does not hold the task"
+    for folder in (root / spec.folder, root / spec.key, root):
+        if (folder / "state.json").is_file():
+            what = f"holds one split alone ({folder} is a Dataset, not a DatasetDict)"
     return Missing(
         f"No data for {spec.name}: {root} {what}; it needs {spec.folder}/ or {spec.key}/ with the "
         "official TSV files, a save_to_disk data set or parquet files (train-*.parquet, ...); see "

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import EnvironmentProblem, Missing
+from suite.files import refuse_pointers
 from suite.tasks.encoding import Examples
 from suite.tasks.glue_spec import Spec, unlabelled
 
 HUB = "nyu-mll/glue"
+LABELS = ("label", "labels")
+"""Names of the label's column: the hub's, and the one that transformers' collators rename it to."""
+
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.parquet$")
 
 
@@ -53,6 +57,7 @@ def read_parquet(folder: Path, spec: Spec) -> dict[str, Examples]:
         paths = _shards(folder, split)
         if not paths:
             raise Missing(_no_split(folder, split, spec, "file"))
+        refuse_pointers(paths)
         _check_complete(paths)
         with _damaged(folder):
             table = pa.concat_tables([pq.read_table(path) for path in paths])
@@ -119,10 +124,15 @@ def _damaged(path: Path) -> Iterator[None]:
 
 
 def _examples(table: Any, features: Any, where: str, spec: Spec) -> Examples:
-    needed = (*spec.columns, "label")
+    label = next((name for name in LABELS if name in table.column_names), LABELS[0])
+    needed = (*spec.columns, label)
     lacking = [name for name in needed if name not in table.column_names]
-    if lacking == ["label"]:
-        raise unlabelled(where)
+    if lacking == [label]:
+        raise EnvironmentProblem(
+            f"{where} has no column 'label' (or 'labels'), it has "
+            f"{', '.join(table.column_names)}; a test split has none and cannot be scored: use the "
+            "official train and validation (dev) files."
+        )
     if lacking:
         raise EnvironmentProblem(
             f"{where} has no column {', '.join(map(repr, lacking))}; {spec.name} needs "
@@ -134,7 +144,7 @@ def _examples(table: Any, features: Any, where: str, spec: Spec) -> Examples:
             raise EnvironmentProblem(
                 f"Row {number} of {where} has no text; remove it or get the data again."
             )
-    targets = _targets(table["label"].to_pylist(), features["label"], where, spec)
+    targets = _targets(table[label].to_pylist(), features[label], where, spec)
     return Examples(texts[0], texts[1] if len(texts) > 1 else None, spec.targets(targets))
 
 

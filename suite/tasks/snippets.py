@@ -38,6 +38,7 @@ class SnippetsTask:
         self.name = name
         self.kind: Kind = kind
         self.metric = MAIN[kind]
+        self.class_names = () if kind == "correlations" else ("negative", "positive")
         self.summary = summary
 
     def missing(self, options: DataOptions) -> Missing | None:

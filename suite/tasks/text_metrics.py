@@ -55,9 +55,15 @@ def _correlation(
     """A model that quantization drove into one value has learnt no order: 0, not NaN."""
     if not (np.isfinite(prediction).all() and np.isfinite(target).all()):
         raise LowbitError("A rating cannot be scored because it is not finite; look for NaN.")
-    if np.ptp(prediction) == 0 or np.ptp(target) == 0:
+    if _constant(prediction) or _constant(target):
         return 0.0
     return 100 * float(function(prediction.astype(np.float64), target.astype(np.float64))[0])
+
+
+def _constant(values: np.ndarray) -> bool:
+    """Whether ratings differ by no more than float32's rounding: such an order is noise."""
+    largest = np.float32(np.abs(values).max())
+    return bool(np.ptp(values) <= np.spacing(largest))
 
 
 def _matthews(prediction: np.ndarray, target: np.ndarray) -> Metrics:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from suite.errors import EnvironmentProblem, Missing, UsageError
+from suite.models.sentence import Reading
 from suite.tasks.base import Batch, Rows
 from suite.tasks.embeddings import Reference, agreement
 from suite.tasks.encoding import Encoder, shuffled
 from suite.tasks.text import Inputs
 
 TOO_LONG = ("truncate", "refuse")
+DEFAULT = Reading()
 
 
 def read_texts(path: Path) -> list[str]:
@@ -59,13 +61,20 @@ class Texts:
     classes = 0
 
     def __init__(
-        self, texts: Sequence[str], encoder: Encoder, *, source: str, too_long: str = "truncate"
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        *,
+        source: str,
+        too_long: str = "truncate",
+        reading: Reading = DEFAULT,
     ) -> None:
         if too_long not in TOO_LONG:
             raise UsageError(f"Too long texts can't be {too_long!r}; valid: {', '.join(TOO_LONG)}.")
         check_count(texts, source)
         self.texts = texts
         self.encoder = encoder
+        self.reading = reading
         self.encoded = encoder.encode(texts)
         self.train_size = len(texts)
         cut = np.flatnonzero(self.encoded.cut)
@@ -76,8 +85,12 @@ class Texts:
             "texts": source,
             "lines": len(texts),
             "truncated": len(cut),
+            **reading.describe(),
         }
         self.digests = {"texts": hashlib.sha256("\n".join(texts).encode()).hexdigest()}
+        if reading.pooling != DEFAULT.pooling:
+            # A record of before, when the mean was always taken, is none of this.
+            self.digests["pooling"] = "+".join(reading.pooling)
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,33 @@ def test_words_that_cannot_be_are_answered_with_one_sentence(
     words = (*agreement_words(encoder, written(tmp_path), tmp_path / "r"), *more)
     assert expected in complaint(run(*words), 2)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_encoder_is_read_as_its_own_users_read_it(
+    encoder: Path, tmp_path: Path, run: Command
+) -> None:
+    """The first token's vector and the length that its folder asks for, not the mean of 64 tokens;
+    and a record of the mean does not answer for it."""
+    folder, results = tmp_path / "cls", tmp_path / "results"
+    shutil.copytree(encoder, folder)
+    words = agreement_words(folder, written(tmp_path), results)
+    bits = ("--method", "minmax_ptq", "--bits", "4")
+    assert run(*words, *bits).returncode == 0
+    chain = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    modules = [
+        {"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in chain
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')
+    assert run(*words, *bits).returncode == 0
+    first, second = Store(results).records()
+    assert first.protocol["evaluation"]["pooling"] == "mean"
+    read = second.protocol["evaluation"]
+    assert (read["pooling"], read["pooling_by"]) == ("cls", "1_Pooling/config.json")
+    assert (read["max_length"], read["truncated"] > 0) == (7, True)
+    assert second.metrics["cosine"] != first.metrics["cosine"]
+    assert run(*words, *bits, "--recipe", "max_length=12").returncode == 0
+    *_, third = Store(results).records()
+    assert third.protocol["evaluation"]["max_length"] == 12

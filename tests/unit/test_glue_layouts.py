@@ -28,6 +28,7 @@ from tests.glue_files import (
     samples,
     tsv,
     write_parquet,
+    write_saved,
     write_tsv,
 )
 
@@ -382,3 +383,36 @@ def test_the_hub_gives_what_the_files_give(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("datasets.load_dataset", load)
     assert glue.MNLI.open(TextOptions()).digests == opened(tmp_path, spec).digests
     assert asked == [("nyu-mll/glue", "mnli")]
+
+
+SST2 = BY_KEY["sst2"]
+
+
+def test_a_label_column_of_another_common_name_is_taken(tmp_path: Path) -> None:
+    """transformers' collators want `labels`, so that people save it so."""
+    expected = opened(write_saved(tmp_path / "a", SST2), SST2)
+    data = hub_data(SST2).rename_column("label", "labels")
+    data.save_to_disk(str(tmp_path / "b" / SST2.key))
+    found = opened(tmp_path / "b", SST2)
+    assert found.digests == expected.digests
+
+
+def test_a_split_without_any_label_column_is_told_from_a_withheld_label(tmp_path: Path) -> None:
+    hub_data(SST2).remove_columns("label").save_to_disk(str(tmp_path / SST2.key))
+    with pytest.raises(EnvironmentProblem, match=r"has no column 'label' \(or 'labels'\), it has"):
+        opened(tmp_path, SST2)
+
+
+def test_one_saved_split_is_no_data_set_of_all(tmp_path: Path) -> None:
+    hub_data(SST2)["train"].save_to_disk(str(tmp_path / SST2.key))
+    with pytest.raises(Missing, match=r"holds one split alone .* a Dataset, not a DatasetDict"):
+        opened(tmp_path, SST2)
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        path = tmp_path / SST2.key / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:66\nsize 146\n")
+    with pytest.raises(EnvironmentProblem, match="is a git-lfs pointer, not the file itself"):
+        opened(tmp_path, SST2)

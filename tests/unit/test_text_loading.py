@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from suite.errors import EnvironmentProblem, Missing, UsageError
-from suite.models.text_loading import load_model
+from suite.models.text_loading import SPECIAL, load_model, load_tokenizer, wordpiece
+from suite.tasks.encoding import Encoder
 
 CONFIG = {
     "vocab_size": 60,
@@ -187,3 +188,15 @@ def test_a_hub_that_cannot_be_reached_is_missing_with_what_to_do(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(Missing, match=r"no-such-model cannot be had from the hub.*name the folder"):
         load_model("nobody/no-such-model", 2)
+
+
+@pytest.mark.parametrize(("known", "segments"), [(1, [0, 0]), (2, [1, 1])])
+def test_a_model_of_one_segment_gets_one(tmp_path: Path, known: int, segments: list[int]) -> None:
+    """Whatever its tokenizer says of a pair's second text, as BERT's does for some RoBERTas."""
+    folder = tmp_path / "model"
+    BertModel(BertConfig(**CONFIG, type_vocab_size=known)).save_pretrained(folder)
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "a", "b"]))
+    wordpiece(tmp_path / "vocab.txt", 16).save_pretrained(folder)
+    encoder = Encoder(load_tokenizer(folder), 16)
+    assert encoder.encode(["a"], ["b"]).types.tolist() == [0, 0, 0, *segments]
+    assert ("segments" in encoder.describe()) == (known == 1)

@@ -259,6 +259,9 @@ def test_correlations_equal_their_definitions() -> None:
 def test_a_constant_rating_scores_zero_and_nan_is_an_error() -> None:
     target = np.array([0.0, 1.0, 2.0])
     assert metrics.score("correlations", np.full(3, 2.5), target)["combined"] == 0
+    collapsed = np.full(3, 2.5, np.float32)
+    collapsed[1] = np.nextafter(collapsed[1], np.float32(3))  # the rounding of a sum, no order
+    assert metrics.score("correlations", collapsed, target)["combined"] == 0
     with pytest.raises(LowbitError, match="not finite"):
         metrics.score("correlations", np.array([0.0, np.nan, 1.0]), target)
 
