@@ -98,8 +98,13 @@ def _text(
     seed = cell.seed if recipe.fp32_seed is None else recipe.fp32_seed
     if recipe.start == "pretrained":
         names = () if recipe.epochs else getattr(TASKS.get(cell.task), "class_names", ())
-        given = {"weights": options.weights, "weights_state": options.weights_state}
-        model = spec.build(classes, **given, seed=seed, names=names)
+        model = spec.build(
+            classes,
+            weights=options.weights,
+            weights_state=options.weights_state,
+            seed=seed,
+            names=names,
+        )
         source = options.weights.name if options.weights else str(spec.location())
         origin: Origin = {"start": recipe.start, "source": Path(source).name}
         origin["digest"] = digest(dict(model.state_dict()))

@@ -26,9 +26,8 @@ class DataOptions:
     side in pixels; classes: outputs of the model, at least as many as the data has; crop_scale:
     smallest and largest share of the image area in a training crop; augmented: train on the task's
     file of augmented texts, if it has one; checked: folder that remembers which image files were
-    looked at already.
-    reading: how an encoder's embeddings are made (suite.models.sentence); own_length: no
-    limit was asked for, so that an encoder that says how long a text may be is followed.
+    looked at already; reading: how an encoder's embeddings are made (suite.models.sentence);
+    own_length: no limit was asked for, so that an encoder's own is followed.
     """
 
     root: Path | None = None
