@@ -49,7 +49,7 @@ def labels_for(
         if path.exists():
             return SoftLabels(path, dataset)
         if cell.recipe.teacher == "archive":
-            return _imported(cell, dataset, path, meta, options)
+            return _imported(cell, dataset, path, meta, options, reporter)
         return _made(cell, before, dataset, store, path, meta, device, reporter)
 
 
@@ -87,10 +87,22 @@ def _key(meta: dict[str, Any]) -> str:
 
 
 def _imported(
-    cell: Cell, dataset: ImageData, path: Path, meta: dict[str, Any], options: Options
+    cell: Cell,
+    dataset: ImageData,
+    path: Path,
+    meta: dict[str, Any],
+    options: Options,
+    reporter: Reporter,
 ) -> SoftLabels:
     assert options.soft_labels is not None
-    return import_authors(options.soft_labels, dataset, path, cell.recipe.label_crops, meta)
+    return import_authors(
+        options.soft_labels,
+        dataset,
+        path,
+        cell.recipe.label_crops,
+        meta,
+        on_progress=lambda done, total: reporter.advance("soft labels read", done, total),
+    )
 
 
 def _made(

@@ -22,7 +22,7 @@ from suite.files import write_atomically
 from suite.models.catalog import ModelSpec
 from suite.models.deit import split_qkv
 from suite.models.p1_layout import BANK, from_p1, is_p1
-from suite.torchfile import SCALARS, load_plain
+from suite.torchfile import SCALARS, is_plain, load_plain
 
 State = dict[str, Tensor]
 
@@ -74,8 +74,8 @@ def read_weights(path: Path, state: str = "") -> Weights:
     """A state of a safetensors file, or of a PyTorch file that holds plain data.
 
     state: its name, where a file has several. Raises Missing when there is no such file,
-    UsageError when `state` is not one of its states, EnvironmentProblem when it is damaged, holds
-    anything but plain data, no weights, or several states and none is named.
+    UsageError when `state` is not one of its states, or none is named where there are several,
+    EnvironmentProblem when it is damaged, holds anything but plain data, or no weights.
     """
     if not path.is_file():
         raise Missing(f"There is no weights file {path}; name one with --weights FILE.")
@@ -250,30 +250,22 @@ def _chosen(states: dict[str, State], path: Path, named: str) -> Weights:
             f"{', '.join(CONTAINERS)}."
         )
     if len(states) > 1 and not named:
-        raise EnvironmentProblem(
+        raise UsageError(
             f"The weights {path} hold several states ({_some(states)}); name one with "
             "--weights-state."
         )
     name = named or next(iter(states))
-    strange = [key for key, value in states[name].items() if not _is_plain(key, value)]
+    strange = [
+        key
+        for key, value in states[name].items()
+        if not (isinstance(key, str) and isinstance(value, Tensor) and is_plain(value))
+    ]
     if strange:
         raise EnvironmentProblem(
             f"The entry {strange[0]!r} in the weights {path} is no tensor of plain numbers under a "
             "name; save the model's state_dict alone."
         )
     return Weights(dict(states[name]), name)
-
-
-def _is_plain(name: Any, value: Any) -> bool:
-    """Whether this is a tensor with all its numbers in memory: not sparse, quantized, on no device,
-    or one number that stands for many."""
-    return (
-        isinstance(name, str)
-        and isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and not (value.is_meta or value.is_quantized)
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
 
 
 def _from_hub(spec: ModelSpec) -> State:

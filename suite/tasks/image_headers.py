@@ -6,21 +6,17 @@ No torch here: other processes import this file alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image
 
 from suite.errors import EnvironmentProblem
 from suite.files import write_text
-from suite.signals import leave_to_parent
+from suite.tasks.spread import spread
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What a file may be, whatever its ending. PIL hands some others to outside programs."""
@@ -93,21 +89,8 @@ def check(files: Sequence[str], stamp: str, kept: Path | None) -> None:
 
 
 def _looked_at(files: Sequence[str]) -> Iterator[list[str]]:
-    cores = len(os.sched_getaffinity(0))
-    if len(files) <= ALONE or cores == 1:
-        yield _wrong(files)
-        return
-    blocks = [files[i : i + BLOCK] for i in range(0, len(files), BLOCK)]
-    try:
-        with ProcessPoolExecutor(
-            cores, mp_context=get_context("forkserver"), initializer=leave_to_parent
-        ) as pool:
-            yield from pool.map(_wrong, blocks)
-    except BrokenProcessPool as problem:
-        raise EnvironmentProblem(
-            f"A process that looks at the images was killed ({problem}); see whether memory was "
-            "short, and start again."
-        ) from problem
+    size = BLOCK if len(files) > ALONE else len(files)
+    yield from spread(_wrong, [files[i : i + size] for i in range(0, len(files), size)])
 
 
 def _wrong(files: Sequence[str]) -> list[str]:

@@ -29,8 +29,7 @@ from suite.files import explained
 from suite.tasks.draws import uniforms
 from suite.tasks.images import ImageData
 from suite.tasks.label_recovery import smooth
-
-ARRAYS = ("boxes", "flips", "ids", "probs")
+from suite.tasks.label_values import ARRAYS, fault_of_boxes, fault_of_classes, shapes
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,15 @@ class SoftLabels:
     """The labels in `path`; raises EnvironmentProblem if they are damaged or of other data."""
 
     def __init__(self, path: Path, data: ImageData) -> None:
-        self.path = path
+        self.path, self._classes = path, data.classes
         self.meta: dict[str, Any] = _meta(path)
         if self.meta.get("data") != data.digests["train"]:
             raise EnvironmentProblem(
                 f"The soft labels {path} belong to other training data (digest "
                 f"{self.meta.get('data')}, here {data.digests['train']}); delete that folder."
             )
-        size = self._arrays["boxes"].shape[0]
-        if any(a.shape[0] != data.train_size for a in self._arrays.values()):
+        size = len(self._arrays["boxes"])
+        if size != data.train_size:
             raise EnvironmentProblem(
                 f"The soft labels {path} cover {size} images of {data.train_size}; delete that "
                 "folder."
@@ -74,11 +73,18 @@ class SoftLabels:
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
-            return {n: np.load(self.path / f"{n}.npy", mmap_mode="r") for n in ARRAYS}
-        except (OSError, ValueError) as problem:
+            found = {n: np.load(self.path / f"{n}.npy", mmap_mode="r") for n in ARRAYS}
+        except (OSError, ValueError, EOFError, SyntaxError, TypeError) as problem:
             raise EnvironmentProblem(
                 f"The soft labels {self.path} cannot be read ({problem}); delete that folder."
             ) from problem
+        odd = _odd_array(found)
+        if odd:
+            raise EnvironmentProblem(
+                f"The soft labels {self.path} have {odd}, which is not their layout; delete that "
+                "folder."
+            )
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the maps: another process opens its own."""
@@ -94,7 +100,10 @@ class SoftLabels:
         return Chosen(**found)
 
     def take(self, rows: Tensor, crops: int, key: tuple[object, ...]) -> Chosen:
-        """`crops` different stored crops of each image in `rows` [n]; a function of `key`."""
+        """`crops` different stored crops of each image in `rows` [n]; a function of `key`.
+
+        Raises EnvironmentProblem when there are fewer, or what is stored is no label.
+        """
         if crops > self.crops:
             raise EnvironmentProblem(
                 f"The soft labels {self.path} hold {self.crops} crops an image, {crops} are asked "
@@ -102,42 +111,58 @@ class SoftLabels:
             )
         which = uniforms(rows, self.crops, *key).argsort(dim=1)[:, :crops].numpy()
         images = rows.numpy()[:, None]
-        found = {n: torch.from_numpy(a[images, which]) for n, a in self._arrays.items()}
-        return Chosen(**found)
+        found = {n: a[images, which] for n, a in self._arrays.items()}
+        fault = fault_of_boxes(found["boxes"]) or fault_of_classes(
+            found["ids"], found["probs"], self._classes
+        )
+        if fault:
+            raise EnvironmentProblem(
+                f"The soft labels {self.path} cannot be used ({fault}); delete that folder, and "
+                "they are made again."
+            )
+        return Chosen(**{n: torch.from_numpy(a) for n, a in found.items()})
 
 
 class Writer:
-    """Fills a folder of labels beside its final place and moves it there when complete."""
+    """Fills a folder of labels beside its final place and moves it there when complete.
 
-    def __init__(self, out: Path, images: int, crops: int, k: int) -> None:
-        self._out = out
+    k: classes kept a crop, of `classes`. lasting: the folder stays when the process ends before it
+    is complete, and another writer of the same arrays goes on in it.
+    """
+
+    def __init__(
+        self, out: Path, images: int, crops: int, k: int, classes: int, lasting: bool = False
+    ) -> None:
+        self._out, self._classes, self._lasting = out, classes, lasting
+        self.folder = out.with_name(f".{out.name}.{'import' if lasting else uuid4().hex}")
+        wanted = shapes(images, crops, k)
         with explained(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             for stale in out.parent.glob(f".{out.name}.*"):
-                shutil.rmtree(stale)
-            self._folder = out.with_name(f".{out.name}.{uuid4().hex}")
-            self._folder.mkdir()
-            shapes = {
-                "boxes": (np.float32, (images, crops, 4)),
-                "flips": (np.bool_, (images, crops)),
-                "ids": (np.int16, (images, crops, k)),
-                "probs": (np.float32, (images, crops, k)),
-            }
-            self._arrays = {
-                name: np.lib.format.open_memmap(
-                    self._folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape
-                )
-                for name, (kind, shape) in shapes.items()
-            }
+                if stale != self.folder or not _holds(stale, wanted):
+                    shutil.rmtree(stale)
+            if not self.folder.exists():
+                self.folder.mkdir()
+                for name, (kind, shape) in wanted.items():
+                    path = self.folder / f"{name}.npy"
+                    np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
             try:
-                for name in shapes:
-                    _reserve(self._folder / f"{name}.npy")
+                for name in wanted:
+                    _reserve(self.folder / f"{name}.npy")
             except OSError:
                 self.abandon()
                 raise
+            self._arrays = arrays_in(self.folder)
 
     def put(self, rows: Any, chosen: Chosen) -> None:
-        """Store the crops of the images `rows`."""
+        """Store the crops of the images `rows`; raises EnvironmentProblem for what is no label."""
+        boxes, ids, probs = (x.numpy() for x in (chosen.boxes, chosen.ids, chosen.probs))
+        fault = fault_of_boxes(boxes) or fault_of_classes(ids, probs, self._classes)
+        if fault:
+            raise EnvironmentProblem(
+                f"The teacher's soft labels cannot be used ({fault}); see whether its own accuracy "
+                "is what it should be."
+            )
         for name, array in self._arrays.items():
             array[rows] = getattr(chosen, name).numpy()
 
@@ -146,11 +171,37 @@ class Writer:
         with explained(self._out):
             for array in self._arrays.values():
                 array.flush()
-            (self._folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True))
-            self._folder.rename(self._out)
+            (self.folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True))
+            self.folder.rename(self._out)
 
     def abandon(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def arrays_in(folder: Path) -> dict[str, np.memmap]:
+    """The arrays of a folder, mapped for writing."""
+    return {n: np.lib.format.open_memmap(folder / f"{n}.npy", mode="r+") for n in ARRAYS}
+
+
+def _holds(folder: Path, wanted: dict[str, tuple[Any, tuple[int, ...]]]) -> bool:
+    """Whether a folder has the arrays that are wanted."""
+    try:
+        found = arrays_in(folder)
+    except (OSError, ValueError, EOFError):
+        return False
+    return all(
+        (found[n].dtype, found[n].shape) == (kind, size) for n, (kind, size) in wanted.items()
+    )
+
+
+def _odd_array(found: dict[str, np.ndarray]) -> str:
+    """The first array that is not as the others ask for, in words; "" if there is none."""
+    images, crops = (*found["boxes"].shape, 0, 0)[:2]
+    k = found["ids"].shape[-1] if found["ids"].ndim else 0
+    for name, (kind, shape) in shapes(images, crops, k).items():
+        if (found[name].dtype, found[name].shape) != (kind, shape):
+            return f"{name} of {found[name].dtype} {found[name].shape}"
+    return ""
 
 
 def _reserve(path: Path) -> None:
@@ -176,7 +227,7 @@ def generate(
 
     logits: from inputs [n, C, H, W] to [n, classes] on the CPU; batch: images a step of it.
     """
-    writer = Writer(out, data.train_size, crops, k)
+    writer = Writer(out, data.train_size, crops, k, data.classes)
     try:
         blocks = torch.arange(data.train_size).split(max(1, batch // crops))
         work = Crops(data, blocks, crops, seed)

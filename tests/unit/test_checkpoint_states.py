@@ -61,7 +61,7 @@ def two(tmp_path: Path) -> Path:
 
 
 def test_a_file_with_two_states_asks_which(two: Path) -> None:
-    said = refused(lambda: read_weights(two), "several states")
+    said = refused(lambda: read_weights(two), "several states", UsageError)
     assert "state_dict, state_dict_ema" in said
     assert "--weights-state" in said
 
@@ -99,7 +99,9 @@ def test_metrics_beside_a_state_are_no_state(tmp_path: Path) -> None:
 def test_a_damaged_state_does_not_make_the_other_one_the_only_one(tmp_path: Path) -> None:
     state = full().state_dict()
     torch.save({"state_dict": {**state, "x": 3}, "ema": state}, tmp_path / "w.pth")
-    refused(lambda: read_weights(tmp_path / "w.pth"), r"several states \(state_dict, ema\)")
+    refused(
+        lambda: read_weights(tmp_path / "w.pth"), r"several states \(state_dict, ema\)", UsageError
+    )
     refused(lambda: read_weights(tmp_path / "w.pth", "state_dict"), "The entry 'x' .* no tensor")
 
 

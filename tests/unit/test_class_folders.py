@@ -13,7 +13,7 @@ from PIL import Image
 from small_deits import one_sentence
 
 from suite.errors import EnvironmentProblem
-from suite.tasks import image_headers
+from suite.tasks import image_headers, spread
 from suite.tasks.base import DataOptions
 from suite.tasks.class_folders import Split
 from suite.tasks.class_names import outputs_of
@@ -222,7 +222,7 @@ def test_files_are_looked_at_by_several_processes(
 ) -> None:
     monkeypatch.setattr(image_headers, "ALONE", 2)
     monkeypatch.setattr(image_headers, "BLOCK", 2)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(spread, "cores", lambda: 2)
     files = [str(picture(tmp_path / f"{i}.png")) for i in range(5)]
     check(files, "stamp", None)
     Path(files[4]).write_bytes(b"no image")
