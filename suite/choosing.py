@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def options_from(value: Value) -> Options:
     if compiled not in ("auto", "on", "off"):
         raise UsageError(f"--compile cannot be {compiled!r}; valid: auto, on, off.")
     weights, state = _path(value("weights")), _last(value("weights-state")) or ""
-    if state and (weights is None or weights.is_dir()):
+    if state and (weights is None or os.path.isdir(weights)):
         raise UsageError(f"--weights-state {state} is of a file; name it with --weights FILE.")
     return Options(
         results=Path(results) if results else default_results(),

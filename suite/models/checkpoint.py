@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import struct
 import zlib
@@ -77,7 +78,7 @@ def read_weights(path: Path, state: str = "") -> Weights:
     UsageError when `state` is not one of its states, or none is named where there are several,
     EnvironmentProblem when it is damaged, holds anything but plain data, or no weights.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise Missing(f"There is no weights file {path}; name one with --weights FILE.")
     try:
         if path.suffix == ".safetensors":

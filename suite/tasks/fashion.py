@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ FULL = {
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
 }
 """SHA-256 of the unpacked files of all 60,000 training images."""
+
+
+LARGEST = 16 + 60_000 * 28 * 28
+"""Bytes of the largest of these files; one that unpacks to more is not read to its end."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,10 @@ class Idx:
 
 def _full_folder(options: DataOptions) -> Path | None:
     named = options.root or os.environ.get(VARIABLE)
-    places = [Path(named)] if named else [p.expanduser() for p in PLACES]
-    for place in places:
-        for folder in (place, place / "FashionMNIST" / "raw"):
-            if (folder / "train-images-idx3-ubyte.gz").is_file():
+    for place in [named] if named else PLACES:
+        found = Path(os.path.expanduser(place))
+        for folder in (found, found / "FashionMNIST" / "raw"):
+            if os.path.isfile(folder / "train-images-idx3-ubyte.gz"):
                 return folder
     return None
 
@@ -99,12 +104,12 @@ def _unpack(folder: Path, name: str, digests: dict[str, str]) -> bytes:
     """Content of `name`, packed with xz or gzip; raises EnvironmentProblem if it is not whole."""
     for ending, open_packed in ((".xz", lzma.open), (".gz", gzip.open)):
         path = folder / (name + ending)
-        if not path.is_file():
+        if not os.path.isfile(path):
             continue
         try:
             with open_packed(path) as handle:
-                content: Any = handle.read()
-        except (OSError, EOFError, lzma.LZMAError) as problem:
+                content: Any = handle.read(LARGEST + 1)
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as problem:
             raise EnvironmentProblem(
                 f"The data file {path} cannot be unpacked ({problem}); {_again(folder)}."
             ) from problem

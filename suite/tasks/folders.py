@@ -99,18 +99,25 @@ class FolderData(ImageData):
         images = [self._load("train", row) for row in rows.tolist()]
         return torch.stack(
             [
-                _tensor(self._crop(image, boxes[i, crop], bool(flips[i, crop])))
+                _tensor(self._crop(rows[i], image, boxes[i, crop], bool(flips[i, crop])))
                 for crop in range(boxes.shape[1])
                 for i, image in enumerate(images)
             ]
         )
 
-    def _crop(self, image: Image.Image, box: Tensor, flip: bool) -> Image.Image:
+    def _crop(self, row: Tensor, image: Image.Image, box: Tensor, flip: bool) -> Image.Image:
         width, height = image.size
         top, left, tall, wide = box.tolist()
         # Float edges: PIL rounds them, as it does in the P1 code.
         edges = (left * width, top * height, (left + wide) * width, (top + tall) * height)
-        cut = image.crop(edges).resize((self._size, self._size), Image.Resampling.BILINEAR)
+        part = image.crop(edges)
+        if not all(part.size):
+            # PIL would make it black.
+            raise EnvironmentProblem(
+                f"A crop of the image {self._files['train'][int(row)]} has no pixel (its shares "
+                f"are {box.tolist()}); the soft labels that it comes from are of other images."
+            )
+        cut = part.resize((self._size, self._size), Image.Resampling.BILINEAR)
         return TF.hflip(cut) if flip else cut
 
     def whole(self, split: str, rows: Tensor) -> Tensor:

@@ -41,6 +41,10 @@ DAMAGE = (
 DEEP = ("I", "F")
 """First letters of PIL's modes of more than eight bits, which it cuts off at 255."""
 
+LONGEST = 1000
+"""Times its short side that an image may be long: a line of 65,000 pixels, its short side brought
+to 256, fills the memory."""
+
 ALONE = 4000
 """Files that one process looks at sooner than others could start."""
 
@@ -56,13 +60,23 @@ def opened(path: str) -> Image.Image:
             found = Image.open(path, formats=FORMATS)
     except DAMAGE as problem:
         raise undecodable(path, problem) from problem
-    if found.mode.startswith(DEEP):
+    fault = _fault(found)
+    if fault:
         found.close()
-        raise EnvironmentProblem(
-            f"The image {path} has pixels of more than eight bits (PIL's mode {found.mode}), which "
-            "would be cut off; convert it to eight bits a channel."
-        )
+        raise EnvironmentProblem(f"The image {path} {fault}.")
     return found
+
+
+def _fault(image: Image.Image) -> str:
+    """Why an image that can be read is of no use, and what to do; "" if it is."""
+    if image.mode.startswith(DEEP):
+        return (
+            f"has pixels of more than eight bits (PIL's mode {image.mode}), which would be cut "
+            "off; convert it to eight bits a channel"
+        )
+    if max(image.size) > LONGEST * min(image.size):
+        return f"has {image.width} x {image.height} pixels, which is no picture; remove it"
+    return ""
 
 
 def undecodable(path: str, problem: BaseException) -> EnvironmentProblem:

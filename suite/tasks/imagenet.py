@@ -29,7 +29,7 @@ class ImageNet:
                 f"no ImageNet: set ${VARIABLE} or --data to a folder with train/ and val/, each "
                 "with one folder of JPEGs a class (README, Data)"
             )
-        lacking = [part for part in ("train", "val") if not (root / part).is_dir()]
+        lacking = [part for part in ("train", "val") if not os.path.isdir(root / part)]
         if not lacking:
             return None
         return Missing(
@@ -49,7 +49,7 @@ class ImageNet:
 
 def root_of(options: DataOptions) -> Path | None:
     named = options.root or os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 IMAGENET = ImageNet()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from small_deits import one_sentence
 
@@ -165,6 +166,11 @@ def deep(path: Path) -> None:
     Image.new("I;16", (20, 20), 3000).save(path, format="PNG")
 
 
+def line(path: Path) -> None:
+    """Its short side brought to 256 pixels, it would be millions long."""
+    Image.new("RGB", (5000, 2)).save(path)
+
+
 def postscript(path: Path) -> None:
     """PIL would hand it to Ghostscript."""
     Image.new("RGB", (20, 20)).save(path, format="EPS")
@@ -177,6 +183,7 @@ HARM = {
     endless: "no regular file",
     text: "does not decode",
     deep: "more than eight bits",
+    line: "5000 x 2 pixels",
     postscript: "does not decode",
 }
 
@@ -198,6 +205,15 @@ def test_an_image_larger_than_pil_takes_is_found(
     root = tree(tmp_path, ["n01440764", "n01443537"])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     refused(lambda: opened_tree(root), "exceeds limit")
+
+
+def test_a_crop_without_a_pixel_is_refused(tmp_path: Path) -> None:
+    data = opened_tree(tree(tmp_path, ["n01440764"]))
+    whole = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    none = torch.tensor([[[0.0, 0.0, 0.001, 1.0]]])
+    rows, flips = torch.tensor([0]), torch.zeros(1, 1, dtype=torch.bool)
+    assert data.render(rows, whole, flips).shape == (1, 3, 16, 16)
+    refused(lambda: data.render(rows, none, flips), "train_0.JPEG has no pixel")
 
 
 def test_a_class_without_images_or_with_a_broken_folder_is_named(tmp_path: Path) -> None:
