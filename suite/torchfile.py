@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,26 @@ _RECONSTRUCT = np.empty(0).__reduce__()[0]
 
 MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 """Where NumPy 1 and NumPy 2 say that they rebuild from."""
+
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights. Others stand for a value together with a scale that a state does not say."""
+
+DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What torch.load raises for a file that is truncated or damaged, beside UnpicklingError."""
 
 
 def _dtypes(codes: str) -> list[Any]:

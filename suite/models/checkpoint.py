@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import struct
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,25 +21,11 @@ from suite.files import write_atomically
 from suite.models.catalog import ModelSpec
 from suite.models.deit import split_qkv
 from suite.models.p1_layout import BANK, from_p1, is_p1
-from suite.torchfile import SCALARS, is_plain, load_plain
+from suite.torchfile import DAMAGE, FLOATS, SCALARS, is_plain, load_plain
 
 State = dict[str, Tensor]
 
-UNREADABLE = (
-    SafetensorError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
+UNREADABLE = (SafetensorError, *DAMAGE)
 """What the loaders raise for a file that is truncated or damaged."""
 
 PARTS = (".safetensors", ".bin", ".json", ".txt", ".model")
@@ -52,9 +36,6 @@ CONTAINERS = ("state_dict", "model", "model_state")
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of a name that data parallelism, torch.compile, FSDP and activation checkpointing add."""
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Types of weights. Others stand for a value together with a scale that a state does not say."""
 
 
 @dataclass(frozen=True)

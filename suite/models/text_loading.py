@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from suite.errors import EnvironmentProblem, Missing, UsageError
 from suite.files import refuse_pointers
 from suite.models.encoder import TextModel, check_family, text_model
+from suite.models.folder_types import check_types
 from suite.models.outputs import output_order as by_names
 
 T = TypeVar("T")
@@ -60,6 +61,9 @@ def load_model(
 
     config = load_config(source)
     check_family(config.model_type)
+    folder = _folder(source)
+    if folder:
+        check_types(folder)
     classes = classes or config.num_labels
     loaded, report = _drawn(
         seed,

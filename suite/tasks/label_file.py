@@ -9,8 +9,6 @@ NumPy arrays, boxes and labels float16. Lists of the same are read too, slowly.
 from __future__ import annotations
 
 import pickle
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,23 +18,7 @@ from torch import Tensor
 
 from suite.errors import EnvironmentProblem
 from suite.tasks.label_values import fault_of_boxes, fault_of_classes
-from suite.torchfile import ARRAYS, is_plain, load_plain
-
-DAMAGE = (
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-"""What the loader raises for a file that is truncated or damaged."""
+from suite.torchfile import ARRAYS, DAMAGE, is_plain, load_plain
 
 HALF = 2048
 """Whole numbers up to here are exact in float16."""

@@ -77,6 +77,29 @@ def test_weights_are_float32_whatever_the_file_holds(tmp_path: Path) -> None:
     assert {p.dtype for p in load_model(tmp_path, 2).parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn]
+)
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_what_transformers_would_turn_into_weights_is_refused_by_name(
+    dtype: torch.dtype, kind: str, classifier: Path
+) -> None:
+    path = classifier / "model.safetensors"
+    state = load_file(path)
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    state[name] = state[name].to(dtype)
+    state["bert.embeddings.position_ids"] = torch.arange(16)  # of older versions: no weight
+    if kind == "bin":
+        path.unlink()
+        torch.save(state, classifier / "pytorch_model.bin")
+    else:
+        save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(EnvironmentProblem, match="are no weights") as caught:
+        load_model(classifier, 3)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_encoder_without_a_head_gets_one_drawn_from_the_seed(bare: Path) -> None:
     before = torch.random.get_rng_state()
     first, same, other = (load_model(bare, 2, seed=s).state_dict() for s in (1, 1, 2))
