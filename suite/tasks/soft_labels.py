@@ -1,6 +1,7 @@
 """Soft labels of many crops an image (FKD), in arrays that are mapped, not read.
 
-A folder holds meta.json and four arrays over all training images in their order:
+A folder holds meta.json, the digest of what was written, and four arrays over all training images
+in their order:
 
     boxes.npy  float32 [images, crops, 4]  top, left, height, width as shares of the image
     flips.npy  bool    [images, crops]
@@ -28,6 +29,7 @@ from suite.errors import EnvironmentProblem
 from suite.files import explained
 from suite.tasks.draws import uniforms
 from suite.tasks.images import ImageData
+from suite.tasks.label_digest import checked, seal
 from suite.tasks.label_recovery import smooth
 from suite.tasks.label_values import ARRAYS, fault_of_boxes, fault_of_classes, shapes
 
@@ -53,7 +55,10 @@ class Chosen:
 
 
 class SoftLabels:
-    """The labels in `path`; raises EnvironmentProblem if they are damaged or of other data."""
+    """The labels in `path`; raises EnvironmentProblem if they are damaged or of other data.
+
+    digest: SHA-256 of the arrays ("" for labels of earlier versions, which have none).
+    """
 
     def __init__(self, path: Path, data: ImageData) -> None:
         self.path, self._classes = path, data.classes
@@ -69,6 +74,7 @@ class SoftLabels:
                 f"The soft labels {path} cover {size} images of {data.train_size}; delete that "
                 "folder."
             )
+        self.digest = checked(path)
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -171,6 +177,7 @@ class Writer:
         with explained(self._out):
             for array in self._arrays.values():
                 array.flush()
+            seal(self.folder)
             (self.folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True))
             self.folder.rename(self._out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import torch
 from small_deits import one_sentence
 
 from suite.errors import EnvironmentProblem, Missing
-from suite.tasks import label_archive, spread
+from suite.tasks import label_archive, label_digest, spread
 from suite.tasks.images import ImageData
 from suite.tasks.label_archive import export_authors, import_authors
 from suite.tasks.label_file import Labels, read
@@ -251,7 +252,7 @@ def test_an_archive_becomes_arrays(tmp_path: Path) -> None:
         assert np.array_equal(labels.of(row).boxes.numpy(), drawn(row).boxes[:4])
     assert seen[-1] == (7, 7)
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [
-        *("boxes.npy", "flips.npy", "ids.npy", "meta.json", "probs.npy"),
+        *("boxes.npy", "digest.json", "flips.npy", "ids.npy", "meta.json", "probs.npy"),
     ]
 
 
@@ -356,9 +357,46 @@ def test_a_teacher_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
 def test_stored_labels_that_were_damaged_are_refused(
     harm: Callable[[Path], Any], words: str, tmp_path: Path
 ) -> None:
+    """Of an earlier version, without a digest: what can be seen in the values is."""
     imported(archive(tmp_path / "fkd", 3), tmp_path / "labels", 3)
+    (tmp_path / "labels" / "digest.json").unlink()
     harm(tmp_path / "labels")
     with pytest.raises(EnvironmentProblem, match=words) as caught:
         SoftLabels(tmp_path / "labels", images(3)).take(torch.arange(3), 2, (0,))
     assert "delete that folder" in str(caught.value)
     assert one_sentence(caught)
+
+
+@pytest.mark.parametrize("name", ["boxes", "flips", "ids", "probs"])
+def test_labels_with_another_bit_than_was_written_are_refused(name: str, tmp_path: Path) -> None:
+    labels = imported(archive(tmp_path / "fkd", 3), tmp_path / "labels", 3)
+    assert len(labels.digest) == 64
+    path = tmp_path / "labels" / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(EnvironmentProblem, match="not those that were made") as caught:
+        SoftLabels(tmp_path / "labels", images(3))
+    assert one_sentence(caught)
+
+
+def test_labels_that_were_copied_are_read_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = imported(archive(tmp_path / "fkd", 3), tmp_path / "labels", 3)
+    shutil.copytree(tmp_path / "labels", tmp_path / "copy", copy_function=shutil.copyfile)
+    assert SoftLabels(tmp_path / "copy", images(3)).digest == first.digest
+    monkeypatch.setattr(label_digest, "_digest", lambda _: pytest.fail("they were read again"))
+    for name in ("labels", "copy"):
+        assert SoftLabels(tmp_path / name, images(3)).digest == first.digest
+
+
+def test_many_processes_find_the_same_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported(archive(tmp_path / "fkd", 7), tmp_path / "labels", 7)
+    monkeypatch.setattr(label_digest, "ROWS", 2)
+    alone = label_digest._digest(tmp_path / "labels")
+    monkeypatch.setattr(label_digest, "LARGE", 0)
+    monkeypatch.setattr(spread, "cores", lambda: 2)
+    assert label_digest._digest(tmp_path / "labels") == alone
