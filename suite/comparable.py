@@ -38,21 +38,28 @@ def why_not(
     metric: str = "",
     needed: Of | None = None,
 ) -> list[str]:
-    """Why a run is not comparable with a published number, a phrase each; empty if it is.
+    """Why a run is not comparable with a published number, a phrase each; empty if it is: what
+    is wrong with the run itself, and in what it is unlike.
 
     metric: of the run, as a table names it. needed: gives the record of a run id.
     """
     facts = source if isinstance(source, RunFacts) else facts_of(source)
+    embedded = facts.cell.task in names()["embedded"]
+    own = [] if embedded or metric.startswith(SETTINGS) else reservations(facts, needed)
+    return list(dict.fromkeys([*own, *unlike(published, facts, metric)]))
+
+
+def unlike(published: Published | None, facts: RunFacts, metric: str = "") -> list[str]:
+    """In what a run is about something else than a published number, whatever its own faults."""
     embedded = names()["embedded"].get(facts.cell.task)
     if embedded:
         return [embedded]
     if metric.startswith(SETTINGS):
         return []
-    found = [*reservations(facts, needed), *(() if facts.timed else departures(facts))]
+    found = [] if facts.timed else departures(facts)
     if published is not None:
-        needs = _needed_fields(facts, metric)
-        found += differences(published.protocol, facts.fields, needs)
-    return list(dict.fromkeys(found))
+        found += differences(published.protocol, facts.fields, _needed_fields(facts, metric))
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from suite.originals import originals
@@ -30,6 +30,9 @@ ROUNDED = 1e-6
 
 FULL = 32
 
+ITS = "its "
+"""Beginning of what is said of a needed run."""
+
 Of = Callable[[str], Record | Row | RunFacts | None]
 
 
@@ -40,16 +43,43 @@ def reservations(source: Record | Row | RunFacts, needed: Of | None = None) -> l
     what is wrong with a needed run is said of the one that rests on it.
     """
     facts = source if isinstance(source, RunFacts) else facts_of(source)
-    checks = (_code,) if facts.timed else (_gate, _samples, _passes, _audit, _values, _code)
-    own = [phrase for check in checks for phrase in check(facts)]
+    own = [*of_making(facts), *of_values(facts.metrics)]
     return list(dict.fromkeys([*own, *(_of_needed(facts, needed) if needed else ())]))
+
+
+def of_making(facts: RunFacts) -> list[str]:
+    """The reservations that do not depend on the run's values, but on how it was made."""
+    checks = (_code,) if facts.timed else (_gate, _samples, _passes, _audit, _code)
+    return [phrase for check in checks for phrase in check(facts)]
+
+
+def of_values(metrics: Mapping[str, float]) -> list[str]:
+    """A phrase for every metric that is not finite, or that cannot have its value."""
+    found = []
+    for name, value in metrics.items():
+        low, high = range_of(name)
+        if not math.isfinite(value):
+            found.append(f"{name} is not finite")
+        elif not low - ROUNDED <= value <= high + ROUNDED:
+            found.append(f"{name} {value:g} lies outside {low:g} to {high:g}")
+    return found
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """The smallest and the largest value of a metric, infinite where there is none."""
+    return RANGES.get(metric.removesuffix("_best"), (-math.inf, math.inf))
+
+
+def of_role(role: str, phrases: Iterable[str]) -> list[str]:
+    """What is wrong with a needed run, as it is said of the one that rests on it."""
+    return [p if p.startswith(ITS) else f"{ITS}{role} run: {p}" for p in phrases]
 
 
 def _of_needed(facts: RunFacts, needed: Of) -> Iterator[str]:
     for role, run in facts.needs.items():
         found = needed(run)
-        for phrase in reservations(found, needed) if found is not None else ():
-            yield phrase if phrase.startswith("its ") else f"its {role} run: {phrase}"
+        if found is not None:
+            yield from of_role(role, reservations(found, needed))
 
 
 def _gate(facts: RunFacts) -> Iterator[str]:
@@ -100,22 +130,13 @@ def _audit(facts: RunFacts) -> Iterator[str]:
         yield f"the coverage audit found {count} problem{'s' * (count > 1)}"
 
 
-def _values(facts: RunFacts) -> Iterator[str]:
-    for name, value in facts.metrics.items():
-        low, high = RANGES.get(name.removesuffix("_best"), (-math.inf, math.inf))
-        if not math.isfinite(value):
-            yield f"{name} is not finite"
-        elif not low - ROUNDED <= value <= high + ROUNDED:
-            yield f"{name} {value:g} lies outside {low:g} to {high:g}"
-
-
 def _code(facts: RunFacts) -> Iterator[str]:
     if facts.dirty:
         yield "made with uncommitted changes to the code"
     elif facts.dirty is None:
         yield "made by unknown code"
     for what, where in sorted(facts.outside.items()):
-        yield f"its {what} comes from outside the suite ({_short(where)})"
+        yield f"{what} from outside the suite ({_short(where)})"
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from suite.report.places import MACROS, Place
 from suite.report.pool import Pool
-from suite.reservations import reservations
 from suite.statistics import Paired, mcnemar, over_seeds
 
 if TYPE_CHECKING:
@@ -80,9 +79,7 @@ def _sentence(first: Place, second: Place, test: Paired, pool: Pool) -> str:
 
 def _verdict(first: Place, second: Place, test: Paired, pool: Pool) -> str:
     """The test's verdict; undecided, with the reason, where a run of either decides nothing."""
-    runs = (*first.runs, *second.runs)
-    found = (reservations(pool.facts(run), pool.record) for run in runs)
-    reasons = dict.fromkeys(phrase for one in found for phrase in one)
+    reasons = pool.reservations([*first.runs, *second.runs])
     return f"undecided ({'; '.join(reasons)})" if reasons else test.verdict
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.comparable import caveats, why_not
+from suite.comparable import caveats, unlike
 from suite.published import Published
 from suite.report.expected import expected
 from suite.report.model import CANNOT_RUN, NOT_PUBLISHED, NOT_RUN, Entry
 from suite.report.places import MACROS, Place
 from suite.report.pool import Pool
 from suite.report.spec import Select, merged
-from suite.reservations import reservations
 from suite.tasks.text_metrics import COLUMNS
 from suite.verdict import judge, tolerance
 
@@ -26,20 +25,19 @@ def entry(place: Place, pool: Pool) -> Entry:
         values = values[:1]  # a setting, the same in every run, has no interval
     published, column = place.published, place.column
     reserved = _reserved(place, pool)
-    unlike = _differences(place, pool) if published and values else reserved
+    other = _unlike_published(place, pool) if published and values else []
+    differing = [*reserved, *other]
     verdict = judge(
         values,
         published,
         tolerance=_tolerance(place),
-        differences=unlike,
+        differences=differing,
     )
     judged = place.lookup is not None and (place.spec.scale == "paper" or published is not None)
     mark = _mark(place) if column.measured and not values else ""
     notes = [*place.notes, *_epoch(place), *_decides_nothing(reserved)]
-    if published and values:
-        notes += (
-            _unlike([one for one in unlike if one not in reserved]) if unlike else _but(place, pool)
-        )
+    notes += _unlike(other)
+    notes += _but(place, pool) if published and values and not differing else ()
     return Entry(
         text=_shown(verdict.mean, verdict.low, column.digits),
         value=verdict.mean,
@@ -49,8 +47,8 @@ def entry(place: Place, pool: Pool) -> Entry:
         published=published.value if published else None,
         published_text=published.printed if published else "",
         published_mark=NOT_PUBLISHED if judged and published is None else "",
-        difference=None if unlike else verdict.difference,
-        difference_text="" if unlike else _signed(verdict.difference, published),
+        difference=None if differing else verdict.difference,
+        difference_text="" if differing else _signed(verdict.difference, published),
         verdict=verdict.name if judged and column.measured else "",
         why=_reason(place, mark) or (verdict.why if judged and column.measured else ""),
         mark=mark,
@@ -63,26 +61,28 @@ def entry(place: Place, pool: Pool) -> Entry:
     )
 
 
-def _differences(place: Place, pool: Pool) -> list[str]:
-    """Why the published number is about something else than the place's runs; each reason once."""
-    metric = place.column.metric
-    found = [why_not(place.published, pool.facts(r), metric, pool.record) for r in place.runs]
-    return list(dict.fromkeys(phrase for one in found for phrase in one))
+def _unlike_published(place: Place, pool: Pool) -> list[str]:
+    """In what the published number is about something else than the place's runs."""
+    found = (
+        phrase
+        for facts in pool.made_alike(place.runs)
+        for phrase in unlike(place.published, facts, place.column.metric)
+    )
+    return list(dict.fromkeys(found))
 
 
 def _reserved(place: Place, pool: Pool) -> list[str]:
     """Why runs of the place decide nothing, however many; a setting is no measurement."""
-    if place.column.metric.startswith(SETTING) or not place.values:
-        return []
-    found = (reservations(pool.facts(run), pool.record) for run in place.runs)
-    return list(dict.fromkeys(phrase for one in found for phrase in one))
+    setting = place.column.metric.startswith(SETTING)
+    return pool.reservations(place.runs) if place.values and not setting else []
 
 
 def _but(place: Place, pool: Pool) -> Sequence[str]:
     """What cannot be checked of a number that is compared."""
     if place.column.metric.startswith(SETTING):
         return ()
-    found = dict.fromkeys(text for run in place.runs for text in caveats(pool.facts(run)))
+    made = pool.made_alike(place.runs)
+    found = dict.fromkeys(text for facts in made for text in caveats(facts))
     return [f"Compared, but {text}." for text in found]
 
 

@@ -10,14 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.report.expected import Expected, bits_of, expected
 from suite.report.spec import Select
+from suite.reservations import of_making, of_role, of_values, range_of
 from suite.run_facts import RunFacts, facts_of
-from suite.store.rows import HEAVY
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NONE = -1.0
 """Stands for no bit-width of the embeddings."""
+
+
+MADE = (
+    *("status", "method", "variant", "model", "task", "w_bits", "a_bits", "e_bits"),
+    *("settings", "recipe", "protocol", "execution", "audited", "trained", "architecture"),
+    *("outside", "dirty", "data_digest", "hardware", "m.samples"),
+)
+"""Columns that say how a run was made; where two runs are alike in them, what is wrong with the
+one is wrong with the other, their values aside."""
+
+TELLING = {*MADE, "run_id", "cell", "seed", "start", "revision", "nonfinite"}
+"""Columns that the facts of a run are made of, besides metrics and needs."""
+
+NEEDS, METRIC = "needs.", "m."
 
 
 class Place(NamedTuple):
@@ -58,6 +72,8 @@ class Pool:
         self._runs = runs.reset_index(drop=True)
         self._columns: dict[str, list[Any]] = {}
         self._facts: dict[int, RunFacts] = {}
+        self._made: dict[tuple[int, ...], list[RunFacts]] = {}
+        self._reserved: dict[tuple[int, ...], list[str]] = {}
         self._found: dict[tuple[Place, Expected], list[int]] = {}
 
     def value(self, run: int, column: str) -> Any:
@@ -93,15 +109,60 @@ class Pool:
     def facts(self, run: int) -> RunFacts:
         """What the record of a run says of it."""
         if run not in self._facts:
-            names = self._runs.columns
-            row = {str(name): self.value(run, str(name)) for name in names if name not in HEAVY}
+            row = {name: self.value(run, name) for name in self._telling}
             self._facts[run] = facts_of(row)
         return self._facts[run]
 
-    def record(self, run_id: str) -> RunFacts | None:
-        """The facts of a run by its id; None where it is not among the records."""
-        found = self._by_id.get(run_id)
-        return None if found is None else self.facts(found)
+    @cached_property
+    def _telling(self) -> list[str]:
+        """The columns that the facts of a run are made of."""
+        names = map(str, self._runs.columns)
+        return [n for n in names if n in TELLING or n.startswith((METRIC, NEEDS))]
+
+    def made_alike(self, runs: Iterable[int]) -> list[RunFacts]:
+        """The facts of one run of every way in which these were made: of many runs few differ in
+        more than their values."""
+        chosen = tuple(runs)
+        if chosen not in self._made:
+            alone = {"fp32"} & {*self.values(chosen, "method")}
+            groups = self.alike(chosen, (*MADE, *(["start"] * len(alone))))
+            self._made[chosen] = [self.facts(group[0]) for group in groups]
+        return self._made[chosen]
+
+    def reservations(self, runs: Iterable[int]) -> list[str]:
+        """Why some of these runs, or ones that they rest on, decide nothing, each reason once."""
+        chosen = tuple(runs)
+        if chosen not in self._reserved:
+            self._reserved[chosen] = self._reservations(chosen)
+        return self._reserved[chosen]
+
+    def _reservations(self, runs: Sequence[int]) -> list[str]:
+        found = [phrase for facts in self.made_alike(runs) for phrase in of_making(facts)]
+        odd = [run for run in runs if run in self._odd]
+        found += [phrase for run in odd for phrase in of_values(self.facts(run).metrics)]
+        for name in self._roles:
+            needed = dict.fromkeys(self.values(runs, f"{NEEDS}{name}"))
+            rows = [self._by_id[run] for run in needed if run in self._by_id]
+            found += of_role(name, self.reservations(rows) if rows else ())
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def _roles(self) -> list[str]:
+        """What runs need others as."""
+        names = map(str, self._runs.columns)
+        return [name.removeprefix(NEEDS) for name in names if name.startswith(NEEDS)]
+
+    @cached_property
+    def _odd(self) -> set[int]:
+        """Runs with a metric that is not finite or out of its range."""
+        found = set()
+        for name in map(str, self._runs.columns):
+            if name.startswith(METRIC):
+                low, high = range_of(name.removeprefix(METRIC))
+                values = self._runs[name]
+                found |= {*self._runs.index[(values < low) | (values > high)]}
+        named = self._column("nonfinite")
+        return {int(run) for run in found} | {run for run, odd in enumerate(named) if odd}
 
     @cached_property
     def _by_id(self) -> dict[str, int]:

@@ -278,7 +278,7 @@ REASONS: list[tuple[Change, str]] = [
     (lambda r: with_provenance(r, git=None), "made by unknown code"),
     (
         lambda r: with_provenance(r, outside={"method": "theirs 1.0"}),
-        "outside the suite (theirs",
+        "method from outside the suite (theirs",
     ),
     (lambda r: with_metrics(r, top1=250.0), "top1 250 lies outside 0 to 100"),
     (lambda r: with_metrics(r, top1_best=-3.0), "top1_best -3 lies outside 0 to 100"),
@@ -378,6 +378,26 @@ def test_a_table_marks_the_number_takes_it_off_the_ranking_and_decides_no_pair(
         text = (tmp_path / name / "out" / "fashion.md").read_text()
         (sentence,) = (x for x in text.splitlines() if "minus LSQ" in x or "LSQ minus" in x)
         assert sentence.endswith(said), sentence
+
+
+@pytest.mark.parametrize(("change", "words"), [r for r in REASONS if "finite" not in r[1]])
+def test_a_table_names_every_reason(tmp_path: Path, change: Change, words: str) -> None:
+    """Of many seeds one is enough, and an FP32 run below is enough for one that rests on it."""
+    good = [record(cell("variation", 2, seed), seed) for seed in (0, 1)]
+    odd = change(record(cell("variation", 2, 2), 2))
+    odd = odd.model_copy(update={"metrics": {"top1": 80.0, "top1_best": 80.0, **odd.metrics}})
+    lines = table_of(tmp_path, *good, odd, only="fashion")
+    found = entry(lines, "variation-aware, released", "W2A2", "top-1")
+    assert words in found["notes"], found["notes"]
+    assert found["verdict"] == "not comparable"
+
+
+def test_a_table_names_what_is_wrong_with_the_fp32_run_below(tmp_path: Path) -> None:
+    start = with_metrics(record(cell("fp32", 32), 1), top1=250.0)
+    made = record(cell("variation", 2), 2, needs={"fp32": start.run_id})
+    lines = table_of(tmp_path, start, made, only="fashion")
+    found = entry(lines, "variation-aware, released", "W2A2", "top-1")
+    assert "its fp32 run: top1 250 lies outside 0 to 100" in found["notes"]
 
 
 def test_a_claim_is_undecided_with_such_a_run_and_says_why(tmp_path: Path) -> None:
@@ -482,9 +502,14 @@ def test_published_points_are_drawn_beside_the_papers_own_data_alone(tmp_path: P
         for number, bits in enumerate((2, 3)):
             one = cell("variation", bits, task="imagenet")
             store.write(change(whole(one, number)))
-        (bits_figure,) = (f for f in figures(collect([store.root]).runs) if f.id == "bits")
+        drawn = {f.id: f for f in figures(collect([store.root], heavy=("history",)).runs)}
+        bits_figure, curves = drawn["bits"], drawn["curves"]
         apart = [p.title for p in bits_figure.panels if p.title == "DeiT-T on ImageNet, published"]
         assert len(apart) == (0 if name == "whole" else 1)
+        said = [
+            p for p in curves.panels if p.title.endswith("the paper's data, model and training")
+        ]
+        assert len(said) == (2 if name == "whole" else 0)
 
 
 # What is known of the data and the models

@@ -40,10 +40,11 @@ def figures(newest: pd.DataFrame, timed: Sequence[Measurement] = ()) -> list[Fig
     theirs = {method_of(p) for group in points.values() for p in group}
     drawn = [(one.method, one.series) for one in found] + [(m, m) for m in theirs]
     looks = styles(drawn + [(str(one.cell["method"]), series_of(one)) for one in timed])
+    apart = _of_other_things(rows.values())
     made = [
-        bits(found, points, _of_other_things(rows.values())),
+        bits(found, points, apart),
         intervals(found, looks),
-        curves(found, histories, trajectories(), looks),
+        curves(found, histories, trajectories(), looks, apart),
         costs([*measured(timed), *of_runs(found, rows)], looks),
         recorded(found, rows, looks),
         outliers(found, rows),

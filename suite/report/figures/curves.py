@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from suite.names import names, spellings
+from suite.names import names, spellings, task_of
 from suite.report.figures.axes import Box, Scale, horizontal, spanning, vertical
 from suite.report.figures.configurations import FULL, Configuration, Sample, decimals, shown
 from suite.report.figures.history import passes, series
 from suite.report.figures.model import Figure, Key, Number, Panel, words
+from suite.report.figures.published_points import DATASET
 from suite.report.figures.series import Style, key, path
 from suite.report.figures.trajectories import Trajectory
 from suite.report.svg import picture
@@ -28,6 +29,9 @@ CAPTION = (
     "axes where the bit-width is the same. Model and data are not the same unless the panel says "
     "so: compare shapes, not levels. Where a log has a gap, so has its line."
 )
+OWN = ", the paper's data, model and training"
+"""Ends the title of a panel whose runs are of these."""
+
 AUTHORS = Style("s0", "circle")
 
 
@@ -45,8 +49,12 @@ def curves(
     histories: Mapping[str, str],
     published: Sequence[Trajectory],
     styles: dict[str, Style],
+    apart: Collection[tuple[str, str]] = (),
 ) -> Figure:
-    """One panel a model, task and bit-width; published runs beside none of ours come last."""
+    """One panel a model, task and bit-width; published runs beside none of ours come last.
+
+    apart: models and tasks of which some run is not of the paper's data, model and training.
+    """
     groups: dict[tuple[str, str, int, int], list[Curve]] = {}
     for curve in _ours(found, histories):
         one = curve.one
@@ -59,7 +67,8 @@ def curves(
             t for t in published if t.model in near and (t.w_bits, t.a_bits) == (w_bits, a_bits)
         ]
         seen |= {t.name for t in theirs}
-        title = f"{model} on {task}, w{w_bits}a{a_bits}"
+        own = DATASET in task_of(task)[0] and (model, task) not in apart
+        title = f"{model} on {task}, w{w_bits}a{a_bits}" + (OWN if own and theirs else "")
         panels.append(_panel(f"curves-{len(panels)}", title, ours, theirs, styles))
     for trajectory in published:
         if trajectory.name not in seen:
