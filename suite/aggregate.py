@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean, median
 
 from suite.cell import Cell
 from suite.markdown import table
 from suite.registry import TASKS
-from suite.reservations import reservations
+from suite.reservations import Of, reservations
 from suite.results import Record
 from suite.statistics import Paired, t_interval
 from suite.statistics import over_seeds as paired_over_seeds
@@ -23,7 +23,7 @@ Runs = dict[int, Record]
 """The newest record of each seed."""
 
 
-def over_seeds(records: Sequence[Record]) -> list[str]:
+def over_seeds(records: Sequence[Record], needed: Of | None = None) -> list[str]:
     """Mean with its t-interval, median and range, if a configuration has several seeds."""
     rows = []
     for name, runs in _configurations(records).items():
@@ -32,7 +32,7 @@ def over_seeds(records: Sequence[Record]) -> list[str]:
             shown = (mean(values), *t_interval(values), median(values), min(values), max(values))
             digits = _digits(next(iter(runs.values())))
             m, low, high, *rest = (f"{value:.{digits}f}" for value in shown)
-            m += MARK if any(map(reservations, runs.values())) else ""
+            m += MARK if any(reservations(run, needed) for run in runs.values()) else ""
             rows.append([name, metric, str(len(values)), m, f"{low} to {high}", *rest])
     header = (
         "over seeds",
@@ -47,7 +47,7 @@ def over_seeds(records: Sequence[Record]) -> list[str]:
     return [table(header, rows, words=2)] if rows else []
 
 
-def paired(records: Sequence[Record]) -> list[str]:
+def paired(records: Sequence[Record], needed: Of | None = None) -> list[str]:
     """Differences of main metrics from the first configuration of the same model, task and
     bit-width, seed by seed, with the t-interval of the mean difference."""
     rows = []
@@ -67,22 +67,17 @@ def paired(records: Sequence[Record]) -> list[str]:
                 str(test.n),
                 f"{test.difference:+.{digits}f}",
                 f"{test.low:+.{digits}f} to {test.high:+.{digits}f}",
-                _verdict(test, [*first.values(), *second.values()]),
+                _verdict(test, [*first.values(), *second.values()], needed),
             ]
         )
     header = ("first", "second", "seeds", "first - second", "95 % interval", "first is")
     return [table(header, rows, words=2)] if rows else []
 
 
-def _verdict(test: Paired, runs: Sequence[Record]) -> str:
+def _verdict(test: Paired, runs: Sequence[Record], needed: Of | None) -> str:
     """What the first is against the second; nothing where a run of theirs decides nothing."""
-    found = dict.fromkeys(phrase for run in runs for phrase in reservations(run, _of(runs)))
+    found = dict.fromkeys(phrase for run in runs for phrase in reservations(run, needed))
     return f"undecided: {'; '.join(found)}" if found else test.verdict
-
-
-def _of(runs: Sequence[Record]) -> Callable[[str], Record | None]:
-    known = {run.run_id: run for run in runs}
-    return known.get
 
 
 def _values(runs: Runs, metric: str) -> dict[int, float]:
@@ -90,7 +85,7 @@ def _values(runs: Runs, metric: str) -> dict[int, float]:
     return {seed: run.metrics[metric] for seed, run in runs.items() if metric in run.metrics}
 
 
-def glue(records: Sequence[Record]) -> list[str]:
+def glue(records: Sequence[Record], needed: Of | None = None) -> list[str]:
     """GLUE's macro score of every configuration that ran on a GLUE task, or what it lacks."""
     from suite.tasks.text_metrics import COLUMNS, macro
 
@@ -101,7 +96,7 @@ def glue(records: Sequence[Record]) -> list[str]:
         if cell.task in COLUMNS:
             name = cell.configuration.replace(f"/{cell.task}/", "/glue/")
             groups.setdefault(name, {}).setdefault(cell.task, []).append(record.metrics)
-            marked |= {name} if reservations(record) else set()
+            marked |= {name} if reservations(record, needed) else set()
     found = []
     for name, runs in groups.items():
         score = macro(runs)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import glob as patterns
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from suite import busy
 from suite.aggregate import MARK, cell_of, glue, over_seeds, paired
 from suite.cell import Cell
 from suite.comparable import Beside, beside
+from suite.errors import EnvironmentProblem
 from suite.markdown import row
 from suite.registry import TASKS
 from suite.reservations import reservations
-from suite.results import Record, Store
+from suite.results import Record, Store, read
+
+Needed = Callable[[str], Record | None]
+"""Gives a record by its run id."""
 
 HEADER = (
     "cell",
@@ -29,27 +35,44 @@ HEADER = (
 
 def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
     """A line a record (and whether it was stored), their table, and what they are together."""
-    rows = [(record, fp32_of(record, store)) for record, _ in records]
-    told = [
-        line(record, fp32, stored)
-        for (record, stored), (_, fp32) in zip(records, rows, strict=True)
-    ]
+    needed = needed_of(store)
     plain = [record for record, _ in records]
-    parts = ["\n".join(told), table(rows), *over_seeds(plain), *paired(plain), *glue(plain), NOTE]
-    parts += [RESERVED] if any(_reserved(record, fp32) for record, fp32 in rows) else []
-    parts += [busy.NOTE] if any(busy.others(r.time) for one in rows for r in one if r) else []
+    told = [line(record, stored, needed) for record, stored in records]
+    shown = table(plain, needed)
+    parts = ["\n".join(told), shown]
+    parts += [text for of in (over_seeds, paired, glue) for text in of(plain, needed)]
+    parts += [NOTE]
+    every = [one for record in plain for one in (record, _fp32(record, needed)) if one]
+    parts += [RESERVED] if any(reservations(one, needed) for one in every) else []
+    parts += [busy.NOTE] if any(busy.others(one.time) for one in every) else []
     return "\n\n".join(parts)
 
 
-def fp32_of(record: Record, store: Store) -> Record | None:
+def needed_of(store: Store) -> Needed:
+    """Gives a record by its run id, reading that one alone; None where it is gone or damaged."""
+
+    @cache
+    def found(run: str) -> Record | None:
+        for path in (store.root / "records").glob(f"*/{patterns.escape(run)}.json"):
+            if path.is_file():
+                try:
+                    return read(path)
+                except EnvironmentProblem:
+                    return None
+        return None
+
+    return found
+
+
+def _fp32(record: Record, needed: Needed) -> Record | None:
     """The record of the FP32 run that `record` started from."""
     run = record.needs.get("fp32")
-    return next((r for r in store.records() if r.run_id == run), None) if run else None
+    return needed(run) if run else None
 
 
-def line(record: Record, fp32: Record | None, stored: bool) -> str:
+def line(record: Record, stored: bool, needed: Needed) -> str:
     """One sentence with the cell's accuracy, FP32's, cost, and what it may be compared with."""
-    cell = cell_of(record)
+    cell, fp32 = cell_of(record), _fp32(record, needed)
     metric, show = _metric(cell)
     parts = [f"{cell.label}: {metric} {show(record.metrics[metric])}"]
     if fp32:
@@ -59,23 +82,10 @@ def line(record: Record, fp32: Record | None, stored: bool) -> str:
         parts.append(f"{record.time['images_per_second']:.0f} images/s")
     parts.append(f"peak {memory(record):.0f} MiB")
     how = f"stored run {record.run_id}" if stored else f"run {record.run_id}"
-    reserved = _reserved(record, fp32)
+    reserved = reservations(record, needed)
     said = [f"decides nothing: {'; '.join(reserved)}"] if reserved else []
-    said += [_compared(record, fp32).sentence]
+    said += [beside(record, needed).sentence]
     return f"{', '.join(parts)} ({how}); {'; '.join(said)}."
-
-
-def _reserved(record: Record, fp32: Record | None) -> list[str]:
-    """Why the run's number decides nothing, that of its FP32 run included."""
-    return reservations(record, _needed(fp32))
-
-
-def _compared(record: Record, fp32: Record | None) -> Beside:
-    return beside(record, _needed(fp32))
-
-
-def _needed(fp32: Record | None) -> Callable[[str], Record | None]:
-    return lambda run: fp32 if fp32 is not None and fp32.run_id == run else None
 
 
 def _metric(cell: Cell) -> tuple[str, Callable[[float], str]]:
@@ -90,37 +100,31 @@ def memory(record: Record) -> float:
     return record.memory.get("cuda_allocated", record.memory.get("cpu_rss", 0.0))
 
 
-def table(rows: Iterable[tuple[Record, Record | None]]) -> str:
-    """Markdown table, the FP32 records that the rows rest on included once each."""
-    listed = _with_fp32(list(rows))
+def table(records: Sequence[Record], needed: Needed) -> str:
+    """Markdown table, the FP32 records that these rest on included once each."""
+    listed: dict[str, Record] = {}
+    for record in records:
+        fp32 = _fp32(record, needed)
+        if fp32:
+            listed.setdefault(fp32.run_id, fp32)
+        listed[record.run_id] = record
     lines = [row(HEADER), row(["---", "---"] + ["---:"] * (len(HEADER) - 2))]
-    lines += [row(_values(record, fp32)) for record, fp32 in listed]
+    lines += [row(_values(record, needed)) for record in listed.values()]
     return "\n".join(lines)
 
 
-def _with_fp32(
-    rows: Sequence[tuple[Record, Record | None]],
-) -> list[tuple[Record, Record | None]]:
-    seen: dict[str, tuple[Record, Record | None]] = {}
-    for record, fp32 in rows:
-        if fp32:
-            seen.setdefault(fp32.run_id, (fp32, None))
-        seen[record.run_id] = (record, fp32)
-    return list(seen.values())
-
-
-def _values(record: Record, fp32: Record | None) -> list[str]:
-    cell = cell_of(record)
+def _values(record: Record, needed: Needed) -> list[str]:
+    cell, fp32 = cell_of(record), _fp32(record, needed)
     metric, show = _metric(cell)
     last = record.metrics[metric]
     return [
         cell.label,
         metric,
-        show(last) + (MARK if _reserved(record, fp32) else ""),
+        show(last) + (MARK if reservations(record, needed) else ""),
         show(record.metrics[f"{metric}_best"]),
         show(fp32.metrics[metric]) if fp32 else "",
         f"{last - fp32.metrics[metric]:+.2f}" if fp32 else "",
-        _published(_compared(record, fp32)),
+        _published(beside(record, needed)),
         f"{_seconds(record)}{busy.mark(record.time)}" if record.time else "",
         f"{record.time['images_per_second']:.0f}{busy.mark(record.time)}" if record.time else "",
         f"{memory(record):.0f}",

@@ -52,11 +52,18 @@ def with_provenance(made: Record, **changes: Any) -> Record:
     return made.model_copy(update={"provenance": {**made.provenance, **changes}})
 
 
+def stored(store: Store, made: Record) -> None:
+    """As it would lie there; the store itself writes no NaN."""
+    path = store.beside(made.cell_id, made.run_id, "json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made.model_dump_json())
+
+
 def table_of(tmp_path: Path, *records: Record, only: str = "p1-imagenet") -> list[dict[str, str]]:
     """Lines of a table of these records, as `lowbit tables` writes them."""
     store = Store(tmp_path / "results")
     for made in records:
-        store.write(made)
+        stored(store, made)
     words = ["tables", "--out", str(tmp_path / "out"), "--results", str(store.root), "--only", only]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
@@ -301,7 +308,7 @@ def test_what_is_wrong_with_a_run_is_said_by_record_and_by_row_alike(
     found = reservations(odd)
     assert len(found) == 1
     assert words in found[0]
-    Store(tmp_path).write(odd)
+    stored(Store(tmp_path), odd)
     (row,) = collect([tmp_path]).runs.to_dict("records")
     assert reservations(row) == found
 
@@ -333,6 +340,32 @@ def test_a_summary_marks_the_number(tmp_path: Path, change: Change, words: str) 
     assert words in text
     assert re.search(r"\| top1 \| (-?[\d.]+|nan)\* \|", text)
     assert "* A number that decides nothing" in text
+
+
+def test_a_summary_says_what_is_wrong_with_any_needed_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    start = record(cell("fp32", 32), 1)
+    teacher = waived(record(cell("lsq", 2), 2))
+    made = record(cell("variation", 2), 3, needs={"fp32": start.run_id, "teacher": teacher.run_id})
+    for one in (start, teacher):
+        stored(store, one)
+    text = summary([(made, False)], store)
+    assert "its teacher run: the FP32 gate of 80 % was waived (--no-gate)" in text
+    assert "| 80.00* | 80.50 | 80.00 | +0.00 |" in text
+
+
+def test_a_summary_reads_the_needed_records_and_no_other(tmp_path: Path) -> None:
+    """A damaged record of another cell, or a missing needed one, does not stop a finished run."""
+    store = Store(tmp_path)
+    start = record(cell("fp32", 32), 1)
+    stored(store, start)
+    damaged = store.beside("lsq-other", "20260101T000000-00000009", "json")
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    made = record(cell("variation", 2), 3, needs={"fp32": start.run_id})
+    assert "FP32 80.00" in summary([(made, False)], store)
+    store.beside(start.cell_id, start.run_id, "json").write_text("{")
+    assert "FP32 80.00" not in summary([(made, False)], store)
 
 
 def pair(change: Change, first: int = 0) -> list[Record]:
@@ -412,7 +445,7 @@ def test_a_claim_is_undecided_with_such_a_run_and_says_why(tmp_path: Path) -> No
     ):
         store = Store(tmp_path / name)
         for made in pair(change):
-            store.write(longer(made))
+            stored(store, longer(made))
         found = {r.key: r for r in claims(collect([store.root]), "embedded")}
         assert found["p1-beats-lsq-2-embedded"].verdict == verdict
         if name == "odd":
@@ -445,7 +478,7 @@ def test_a_claim_at_paper_scale_needs_the_papers_data_and_model(tmp_path: Path) 
                 number += 1
                 top1 = value + 0.1 * seed
                 metrics = {"top1": top1, "top1_best": top1, "samples": 50000.0}
-                store.write(change(whole(one, number, metrics=metrics)))
+                stored(store, change(whole(one, number, metrics=metrics)))
         found = {r.key: r for r in claims(collect([store.root]), "paper")}
         assert found["p1-beats-lsq-2-paper"].verdict == verdict, found["p1-beats-lsq-2-paper"].how
 
@@ -463,7 +496,7 @@ def test_an_effect_of_an_erratum_is_not_measured_by_such_runs(tmp_path: Path) ->
         for cells in (entry.effect_cells.first, entry.effect_cells.second):
             for one in selector(cells).cells().values():
                 number += 1
-                store.write(change(record(one, number)))
+                stored(store, change(record(one, number)))
         found = effects([entry], collect([store.root]))[entry.id]
         assert found.measured == measured
         assert ("not compared: the FP32 gate" in found.text) == (name == "odd")
@@ -471,7 +504,7 @@ def test_an_effect_of_an_erratum_is_not_measured_by_such_runs(tmp_path: Path) ->
 
 def test_show_names_it_beside_the_record(tmp_path: Path) -> None:
     made = waived(record(cell("variation", 2)))
-    Store(tmp_path).write(made)
+    stored(Store(tmp_path), made)
     done = CliRunner().invoke(app, ["show", made.cell_id, "--results", str(tmp_path)])
     assert done.exit_code == 0
     assert f"{made.run_id} decides nothing: the FP32 gate of 80 % was waived" in done.stderr
@@ -481,7 +514,7 @@ def test_show_names_it_beside_the_record(tmp_path: Path) -> None:
 def test_the_report_names_it_at_the_run_and_under_the_figures(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     for made in pair(waived):
-        store.write(made)
+        stored(store, made)
     out = tmp_path / "report.html"
     words = ["report", "--results", str(store.root), "--out", str(out)]
     done = CliRunner().invoke(app, words)
@@ -501,7 +534,7 @@ def test_published_points_are_drawn_beside_the_papers_own_data_alone(tmp_path: P
         store = Store(tmp_path / name)
         for number, bits in enumerate((2, 3)):
             one = cell("variation", bits, task="imagenet")
-            store.write(change(whole(one, number)))
+            stored(store, change(whole(one, number)))
         drawn = {f.id: f for f in figures(collect([store.root], heavy=("history",)).runs)}
         bits_figure, curves = drawn["bits"], drawn["curves"]
         apart = [p.title for p in bits_figure.panels if p.title == "DeiT-T on ImageNet, published"]
