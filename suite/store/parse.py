@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from suite.orphans import end_with_parent
 from suite.store.frame import table
 from suite.store.rows import Unusable, row_of
 
@@ -76,7 +77,7 @@ def parse(
 def _pool(workers: int) -> ProcessPoolExecutor:
     """A fresh interpreter each, since Arrow's threads do not survive a fork; without pandas."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_without_pandas)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
 
 class _NoPandas(MetaPathFinder):
@@ -88,7 +89,8 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError("pandas is kept out of this process", name=fullname)
 
 
-def _without_pandas() -> None:
+def _begin() -> None:
+    end_with_parent()
     sys.meta_path.insert(0, _NoPandas())
 
 

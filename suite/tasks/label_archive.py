@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from suite.files import explained, write_atomically
 from suite.tasks.images import ImageData
 from suite.tasks.label_file import read
 from suite.tasks.label_values import ARRAYS
-from suite.tasks.soft_labels import SoftLabels, Writer, arrays_in
+from suite.tasks.soft_labels import DONE, SoftLabels, Writer, arrays_in
 from suite.tasks.spread import spread
 from suite.torchfile import ARRAYS as NUMPY
 from suite.torchfile import nothing_but
@@ -55,7 +56,7 @@ def import_authors(
     first = read(files[0], data.classes)
     stored, k = min(crops, len(first.boxes)), first.ids.shape[-1]
     writer = Writer(out, len(files), stored, k, data.classes, lasting=True)
-    done = _Done(writer.folder / f"done.{BLOCK}")
+    done = _Done(writer.folder / f"{DONE}{BLOCK}")
     blocks = [
         Block(start, files[start : start + BLOCK], writer.folder, stored, k, data.classes)
         for start in range(0, len(files), BLOCK)
@@ -65,7 +66,6 @@ def import_authors(
     for start in spread(import_block, blocks):
         done.note(start)
         on_progress(min(len(done.starts) * BLOCK, len(files)), len(files))
-    done.path.unlink()
     writer.close({**meta, "crops": stored})
     return SoftLabels(out, data)
 
@@ -110,8 +110,17 @@ class _Done:
 
 def digest_of(folder: Path, data: ImageData) -> str:
     """SHA-256 over the first and the last image's file, 16 hex digits: which archive it is."""
-    files = [Path(file) for file in _files(folder, data)]
-    return hashlib.sha256(files[0].read_bytes() + files[-1].read_bytes()).hexdigest()[:16]
+    files = _files(folder, data)
+    found = hashlib.sha256()
+    for file in (files[0], files[-1]):
+        try:
+            found.update(Path(file).read_bytes())
+        except OSError as problem:
+            raise EnvironmentProblem(
+                f"The soft labels {file} cannot be read ({problem.strerror or problem}); mend its "
+                "permissions, or unpack them again."
+            ) from problem
+    return found.hexdigest()[:16]
 
 
 def export_authors(labels: SoftLabels, data: ImageData, folder: Path) -> None:
@@ -152,6 +161,12 @@ def _names(data: ImageData) -> Sequence[str]:
     names = getattr(data, "train_names", None)
     if names is None:
         raise Missing("An archive of soft labels exists for image folders only; use teacher=fp32.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise EnvironmentProblem(
+            f"{len(twice)} names of training images stand for several files ({twice[0]} with more "
+            "than one ending), and an archive has one file a name; keep one of each."
+        )
     return list(names)
 
 

@@ -33,6 +33,9 @@ from suite.tasks.label_digest import checked, seal
 from suite.tasks.label_recovery import smooth
 from suite.tasks.label_values import ARRAYS, fault_of_boxes, fault_of_classes, shapes
 
+DONE = "done."
+"""Beginning of the name of the file in which a lasting writer's user notes how far it is."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -179,6 +182,8 @@ class Writer:
                 array.flush()
             seal(self.folder)
             (self.folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True))
+            for note in self.folder.glob(f"{DONE}*"):
+                note.unlink()
             self.folder.rename(self._out)
 
     def abandon(self) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from suite.cores import allowed
 from suite.errors import EnvironmentProblem
+from suite.orphans import end_with_parent
 from suite.signals import leave_to_parent
 
 Part = TypeVar("Part")
@@ -35,9 +36,7 @@ def spread(work: Callable[[Part], Found], parts: Sequence[Part]) -> Iterator[Fou
     if many <= 1:
         yield from map(work, parts)
         return
-    pool = ProcessPoolExecutor(
-        many, mp_context=get_context("forkserver"), initializer=leave_to_parent
-    )
+    pool = ProcessPoolExecutor(many, mp_context=get_context("forkserver"), initializer=_begin)
     try:
         yield from pool.map(work, parts)
     except BrokenProcessPool as problem:
@@ -48,3 +47,8 @@ def spread(work: Callable[[Part], Found], parts: Sequence[Part]) -> Iterator[Fou
     finally:
         # What has not begun is not waited for.
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    leave_to_parent()
+    end_with_parent()

@@ -314,6 +314,20 @@ def test_a_file_that_lacks_or_differs_is_named(tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
+def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    """`a.JPEG` and `a.png`, or `a.1.JPEG` and `a.2.JPEG`, whose names end at the first dot."""
+
+    class Twins(Images):
+        @property
+        def train_names(self) -> list[str]:
+            return ["n01440760/image_0", "n01440761/image_1", "n01440761/image_1"]
+
+    folder = archive(tmp_path / "fkd", 3)
+    with pytest.raises(EnvironmentProblem, match=r"1 names .* several files") as caught:
+        import_authors(folder, cast(ImageData, Twins(3)), tmp_path / "labels", 4, {})
+    assert one_sentence(caught)
+
+
 def test_what_is_exported_is_the_authors_form(tmp_path: Path) -> None:
     labels = imported(archive(tmp_path / "fkd", 3), tmp_path / "labels", 3)
     export_authors(labels, images(3), tmp_path / "out")
