@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from suite.evaluate import Evaluation
 from suite.files import write_atomically
@@ -52,18 +55,29 @@ def reference(
     if texts.reading.pooling != DEFAULT.pooling:
         key += f":{texts.reading.pooling}"
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    path = store.root / "embeddings" / f"{name}.npy"
-    if path.is_file():
-        kept: np.ndarray = np.load(path, allow_pickle=False)
+    path = store.root / "embeddings" / f"{name}.safetensors"
+    kept = _kept(path)
+    if kept is not None:
         return kept
     found = embed(model, texts, device)
-
-    def save(temporary: object) -> None:
-        with open(str(temporary), "wb") as handle:
-            np.save(handle, found)
-
-    write_atomically(path, save)
+    content, mark = {"embeddings": found}, {"sha256": _sha256(found)}
+    write_atomically(path, lambda temporary: save_file(content, temporary, metadata=mark))
     return found
+
+
+def _kept(path: Path) -> np.ndarray | None:
+    """Embeddings that were kept; None where there are none, or other bytes than were written."""
+    try:
+        with safe_open(path, framework="numpy") as content:
+            found: np.ndarray = content.get_tensor("embeddings")
+            mark = (content.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+    return found if mark == _sha256(found) else None
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def compare(model: TextModel, texts: Texts, fp32: np.ndarray, device: torch.device) -> Evaluation:

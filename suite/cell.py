@@ -6,7 +6,7 @@ import hashlib
 import json
 import string
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -20,7 +20,13 @@ LONGEST_STEM = 150
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A part of a whole, below it."""
 
 
 class Recipe(_Frozen):
@@ -64,7 +70,7 @@ class Recipe(_Frozen):
     warmup_epochs: int = Field(default=0, ge=0)
     lr_per: Literal["step", "epoch"] = "epoch"
     weight_decay: float = Field(default=1e-4, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     eps: float | None = Field(default=None, gt=0, lt=1)
     optimizer: Literal["adamw", "lamb", "bertadam"] = "adamw"
     quantizer_lr: float | None = Field(default=None, gt=0)
@@ -83,7 +89,7 @@ class Recipe(_Frozen):
     teacher: Literal["fp32", "archive"] = "fp32"
     label_crops: int = Field(default=4, ge=1)
     clamp_gelu: bool = False
-    gate: float | None = None
+    gate: float | None = Field(default=None, ge=0, le=100)
 
     @field_validator("crop_scale")
     @classmethod

@@ -23,7 +23,8 @@ UNREADABLE = (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.Unpi
 class State:
     """Where a training stands.
 
-    cell: id of the cell it belongs to; data: digests of its data; number: index of the running
+    cell: id of the cell it belongs to; data: digests of its data; rests: digests of what else
+    it rests on, by name (starting weights, needed cells, soft labels); number: index of the running
     pass; step: steps done in it; seconds, data_seconds, images, loss: sums over the running pass
     so far; history: one row a finished pass; resumed: how often the run was continued; peaks:
     largest memory readings; threads: of the CPU, with which it began (others give other bits);
@@ -43,6 +44,7 @@ class State:
     peaks: dict[str, float] = field(default_factory=dict)
     threads: int = 0
     load: dict[str, float] = field(default_factory=dict)
+    rests: dict[str, str] = field(default_factory=dict)
 
 
 def threads_of(paths: Iterable[Path]) -> int:
@@ -71,10 +73,12 @@ def load(
     data: dict[str, str],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    rests: dict[str, str] | None = None,
 ) -> State | None:
     """Restore model and optimizer in place; None if there is no checkpoint.
 
-    Raises EnvironmentProblem when the file is damaged, or belongs to another cell, model or data.
+    Raises EnvironmentProblem when the file is damaged or holds NaN, belongs to another cell, model
+    or data, or began on other weights, needed cells or soft labels than `rests` has.
     """
     if not path.exists():
         return None
@@ -91,12 +95,43 @@ def load(
             f"The checkpoint {path} is of a training on other data (digests {_told(known)}, here "
             f"{_told(data)}); name the folder that it began with, or start over with --fresh."
         )
+    _same_ground(path, content["state"].get("rests"), rests or {})
     _fits(path, content["model"], model.state_dict())
+    odd = first_nonfinite(content["model"])
+    if odd:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} holds NaN or infinity in {odd}; its training had diverged: "
+            "start over with --fresh, and another learning rate."
+        )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     state = State(**content["state"])
     state.resumed += 1
     return state
+
+
+def _same_ground(path: Path, known: dict[str, str] | None, rests: dict[str, str]) -> None:
+    if known is None:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} does not say on which weights and labels it rests, as those of "
+            "an earlier version; start over with --fresh."
+        )
+    names = sorted(known.keys() | rests.keys())
+    other = [name for name in names if known.get(name) != rests.get(name)]
+    if other:
+        parts = [f"{n} ({known.get(n, 'none')}, here {rests.get(n, 'none')})" for n in other]
+        raise EnvironmentProblem(
+            f"The checkpoint {path} began on other files than are here now: {', '.join(parts)}; "
+            "name those that it began with, or start over with --fresh."
+        )
+
+
+def first_nonfinite(tensors: dict[str, Tensor]) -> str:
+    """Name of the first tensor that holds NaN or infinity; "" if none does."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            return name
+    return ""
 
 
 def _told(digests: dict[str, str]) -> str:

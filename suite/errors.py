@@ -12,6 +12,10 @@ class LowbitError(Exception):
     exit_code = 1
 
 
+class CellFailed(LowbitError):
+    """A cell ended with an error that is not one of the suite's; where its traceback is kept."""
+
+
 class UsageError(LowbitError):
     """What was asked for cannot exist: a misspelt name, impossible bits, an unknown setting."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from torch import nn
 from suite import measure
 from suite.audit import audit
 from suite.cell import Cell, make_cell
-from suite.checkpoint import State, threads_of
+from suite.checkpoint import State, first_nonfinite, threads_of
 from suite.code_state import outside
 from suite.cores import Threads
 from suite.data import open_data
@@ -23,6 +24,7 @@ from suite.distributed import Ranks, join
 from suite.errors import LowbitError
 from suite.evaluate import Evaluation, evaluate
 from suite.gate import check_gate
+from suite.kept import left_by
 from suite.labels import labels_for
 from suite.method import Finished, Method
 from suite.model_size import sizes_of
@@ -104,7 +106,8 @@ def execute(
 def _run(run: Run, dataset: Dataset) -> Record:
     """Model, labels, quantizers, training, score, audit, record."""
     cell, method = run.cell, run.method
-    spec, fp32 = model_spec(cell.model), _fp32_weights(run.before, run.store)
+    finished = _finished(run.before, run.store)
+    spec, fp32 = model_spec(cell.model), finished["fp32"].weights if "fp32" in finished else None
     model, source = start_model(spec, cell, dataset.classes, fp32, run.options)
     built = architecture(model)
     threads = _threads(run, model, dataset)
@@ -112,17 +115,19 @@ def _run(run: Run, dataset: Dataset) -> Record:
         cell, method, run.before, dataset, run.store, run.options, run.device, run.reporter
     )
     model.to(run.device)
-    method.receive(_finished(run.before, run.store), dataset.classes, run.device)
+    method.receive(finished, dataset.classes, run.device)
     score = _scorer(model, dataset, run.store, run.device, run.ranks)
     method.place(model)
     if cell.recipe.start == "quantized":
         source = load_whole(model, run.options)
     model.to(run.device)
     job = training_of(run, model, dataset, labels)
+    job.rests = _rests(run, source, labels)
     state = train_stages(job, method.stages())
     final = score()
     audited = _audited(method, model, dataset, cell, run.device)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    _check_finite(cell, tensors, final, state)
     record = Record(
         **_identity(run),
         metrics=_metrics(final, state, job.metric),
@@ -139,6 +144,7 @@ def _run(run: Run, dataset: Dataset) -> Record:
             **_outputs(dataset),
             "start": source,
             "weights": digest(tensors),
+            **_digest_of_kept(method, tensors),
             "architecture": built,
             "outside": outside(cell),
         },
@@ -272,19 +278,39 @@ def _outputs(dataset: Dataset) -> dict[str, Any]:
     return {"outputs": found} if found else {}
 
 
-def _fp32_weights(before: dict[str, Record], store: Store) -> Path | None:
-    record = before.get("fp32")
-    return store.beside(record.cell_id, record.run_id, "safetensors") if record else None
-
-
 def _finished(before: dict[str, Record], store: Store) -> dict[str, Finished]:
-    """What the needed cells left behind, by their roles."""
+    """What the needed cells left behind, by their roles; each is what its record says."""
     return {
-        role: Finished(
-            make_cell(**record.cell), store.beside(record.cell_id, record.run_id, "safetensors")
-        )
+        role: Finished(make_cell(**record.cell), left_by(record, store))
         for role, record in before.items()
     }
+
+
+def _rests(run: Run, source: dict[str, Any], labels: Any) -> dict[str, str]:
+    """Digests of what the training rests on besides its data."""
+    needed = {role: str(one.provenance["weights"]) for role, one in run.before.items()}
+    start = {"start": str(source["digest"])} if "digest" in source else {}
+    learnt = {"soft labels": labels.path.name} if labels is not None else {}
+    return {**start, **needed, **learnt}
+
+
+def _check_finite(
+    cell: Cell, tensors: dict[str, torch.Tensor], final: Evaluation, state: State
+) -> None:
+    """NaN or infinity in what would be kept is a failure, whether the cell trained or not."""
+    odd = [name for name, value in final.metrics.items() if not math.isfinite(value)]
+    odd += filter(None, [first_nonfinite(tensors)])
+    if odd:
+        steps = sum(row["steps"] for row in state.history)
+        raise LowbitError(
+            f"{cell.label} ended after {steps} steps with NaN or infinity in {', '.join(odd)}; "
+            "look at the weights that it starts from, or try a smaller learning rate."
+        )
+
+
+def _digest_of_kept(method: Method, tensors: dict[str, torch.Tensor]) -> dict[str, str]:
+    """Digest of the file beside the record, where that does not hold all weights."""
+    return {} if method.keeps_weights else {"quantizers": digest(_of_quantizers(tensors))}
 
 
 def _compiled(

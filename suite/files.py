@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+"""Name of a file that `write_atomically` has begun."""
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove the files that killed writers left in `folder`; for whoever owns it."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,10 +12,12 @@ import torch
 from suite.cell import Cell, make_cell
 from suite.errors import Missing
 from suite.finished import teacher
+from suite.kept import left_by
 from suite.method import Finished, Method
 from suite.options import Options
 from suite.progress import Reporter
 from suite.results import Record, Store
+from suite.reuse import teacher_name
 from suite.runner import learns_from_labels
 from suite.tasks.base import Dataset
 from suite.tasks.images import ImageData
@@ -70,10 +72,7 @@ def _meta(
 def _teacher(cell: Cell, before: dict[str, Record], dataset: ImageData, options: Options) -> str:
     """Digest of the teacher's weights, or of the archive that its labels come in."""
     if cell.recipe.teacher == "fp32":
-        record = before["fp32"]
-        # Labels that were made without the clamp have another name, and are not taken for these.
-        clamped = " clamped" if make_cell(**record.cell).recipe.clamp_gelu else ""
-        return f"{record.provenance['weights']}{clamped}"
+        return teacher_name(before["fp32"])
     if options.soft_labels is None:
         raise Missing(
             f"{cell.label} trains on an archive of soft labels; name its folder with "
@@ -116,7 +115,7 @@ def _made(
     reporter: Reporter,
 ) -> SoftLabels:
     record = before["fp32"]
-    weights = store.beside(record.cell_id, record.run_id, "safetensors")
+    weights = left_by(record, store)
     answers = teacher(Finished(make_cell(**record.cell), weights), dataset.classes, device)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Settings(BaseModel):
     """Base of a method's typed settings; unknown keys are answered with the valid ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

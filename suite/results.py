@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -18,8 +19,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from suite.cell import Cell
-from suite.errors import EnvironmentProblem, UsageError
-from suite.files import explained, write_atomically, write_text
+from suite.errors import EnvironmentProblem, LowbitError, UsageError
+from suite.files import explained, sweep_temporaries, write_atomically, write_text
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses records of a newer one."""
@@ -88,8 +89,21 @@ class Store:
         """Path of a file that belongs to one record."""
         return self.root / "records" / _plain(cell_id) / f"{_plain(run_id)}.{ending}"
 
+    def sweep(self, cell_id: str) -> None:
+        """Remove what killed runs left behind of a cell; for whoever holds its lock."""
+        own = (self.work(cell_id), self.work(cell_id) / "state")
+        for folder in (*own, self.root / "records" / _plain(cell_id)):
+            sweep_temporaries(folder)
+
     def write(self, record: Record) -> Path:
-        """Write a record for good; raises FileExistsError rather than touch an old one."""
+        """Write a record for good; raises FileExistsError rather than touch an old one, and
+        LowbitError for a finished run with a number that is none."""
+        odd = nonfinite(record)
+        if record.status == "done" and odd:
+            raise LowbitError(
+                f"{record.cell_id} ended with numbers that are none ({', '.join(odd)}); it is "
+                "recorded as failed: try a smaller learning rate, or look for NaN in its weights."
+            )
         path = self.beside(record.cell_id, record.run_id, "json")
         if path.exists():
             raise FileExistsError(f"The record {path} exists; records are never edited.")
@@ -159,6 +173,17 @@ class Store:
         finally:
             owner.unlink(missing_ok=True)
             lock.release()
+
+
+def nonfinite(record: Record) -> list[str]:
+    """Names of metrics, times and memory readings that are NaN or infinite, as `metrics.top1`; the
+    one rule of the writer and of everybody who reads."""
+    return [
+        f"{part}.{name}"
+        for part in ("metrics", "time", "memory")
+        for name, value in getattr(record, part).items()
+        if not math.isfinite(value)
+    ]
 
 
 def read(path: Path) -> Record:

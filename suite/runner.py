@@ -8,17 +8,18 @@ import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from suite.cell import Cell
-from suite.errors import EnvironmentProblem, Missing, UsageError
+from suite.errors import CellFailed, EnvironmentProblem, LowbitError, Missing, UsageError
 from suite.grid import fp32_cell
 from suite.method import Method
 from suite.options import Options
 from suite.progress import Reporter
 from suite.registry import METHODS, TASKS, model_spec
 from suite.results import Record, Store, failed, now
-from suite.reuse import same_files
+from suite.reuse import same_files, taught_by
 from suite.signals import Interrupted
 
 
@@ -64,8 +65,28 @@ def learns_from_labels(cell: Cell, method: Method) -> bool:
 def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
     """Return the stored record of `cell`, or run it (and what it needs) and return the new one.
 
-    A failed run leaves a failed record and raises what failed; it is tried again next time.
+    A failed run leaves a failed record and raises what failed; it is tried again next time. What
+    is raised is a LowbitError: CellFailed for an error that is none of the suite's own.
     """
+    try:
+        return _obtain(cell, options, reporter)
+    except (LowbitError, KeyboardInterrupt):
+        raise
+    except Exception as problem:
+        last = traceback.extract_tb(problem.__traceback__)[-1]
+        raise CellFailed(
+            f"{_words(problem)} (raised in {Path(last.filename).name}, line {last.lineno}); its "
+            "traceback is in the cell's failed record (lowbit show), if it had begun."
+        ) from problem
+
+
+def _words(problem: Exception) -> str:
+    """Type and first line of an error."""
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0][:300]}" if lines else type(problem).__name__
+
+
+def _obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
     method = method_of(cell)
     store = Store(options.results)
     found = _agreed(stored(cell, store, options))
@@ -77,6 +98,7 @@ def obtain(cell: Cell, options: Options, reporter: Reporter) -> Outcome:
         found = _agreed(stored(cell, store, options))
         if found:
             return Outcome(found, stored=True)
+        store.sweep(cell_id(cell))
         if options.fresh:
             shutil.rmtree(store.work(cell_id(cell)) / "state", ignore_errors=True)
         records = {role: outcome.record for role, outcome in before.items()}
@@ -91,11 +113,10 @@ def stored(cell: Cell, store: Store, options: Options) -> Record | None:
     record = store.latest(cell_id(cell))
     if record is None or not same_files(record, cell, options):
         return None
-    for role, need in needs(cell).items():
-        below = store.latest(cell_id(need))
-        if below is None or record.needs.get(role) != below.run_id:
-            return None
-    return record
+    below = {role: store.latest(cell_id(need)) for role, need in needs(cell).items()}
+    if any(one is None or record.needs.get(role) != one.run_id for role, one in below.items()):
+        return None
+    return record if taught_by(record, below.get("fp32")) else None
 
 
 def _agreed(found: Record | None) -> Record | None:

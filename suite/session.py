@@ -7,7 +7,7 @@ import sys
 
 from suite.cell import Cell
 from suite.cores import wait_without_spinning_if_shared
-from suite.errors import LowbitError, Missing, UsageError
+from suite.errors import LowbitError, Missing
 from suite.grid import Choice, select
 from suite.options import Options
 from suite.progress import Reporter
@@ -28,7 +28,7 @@ def run_cells(choice: Choice, options: Options) -> int:
         try:
             with Reporter(quiet=_follows()) as reporter:
                 done.append(obtain(cell, options, reporter))
-        except (Interrupted, UsageError):
+        except Interrupted:
             raise
         except Missing as problem:
             print(f"SKIPPED {cell.label}: {problem}", file=sys.stderr)

@@ -40,7 +40,8 @@ class Training:
 
     metric: the task's main metric; path: the checkpoint file; minutes: how often to save within
     a pass; compiled: whether the step goes through torch.compile; calibrated: the quantizers
-    hold their scales already; stage: name of the stage that this training is; resumed: how
+    hold their scales already; stage: name of the stage that this training is; rests: digests of
+    what it rests on besides its data, see suite.checkpoint.State; resumed: how
     often the ones before it were continued; on_step: called after every step, for tests and probes;
     load: how busy the machine is meanwhile.
     """
@@ -62,6 +63,7 @@ class Training:
     reporter: Reporter
     calibrated: bool = False
     stage: str = ""
+    rests: dict[str, str] = field(default_factory=dict)
     resumed: int = 0
     on_step: Callable[[State], None] | None = None
     load: measure.Load = field(default_factory=measure.Load)
@@ -106,7 +108,7 @@ def train(job: Training) -> State:
 def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.Module]:
     """Restore or calibrate, then wrap: scales must be equal on all ranks before averaging."""
     data = job.dataset.digests
-    state = checkpoint.load(job.path, job.cell_id, data, job.model, optimizer)
+    state = checkpoint.load(job.path, job.cell_id, data, job.model, optimizer, job.rests)
     if state is not None or job.calibrated:
         job.method.adopt(job.model, Calibration(job))
     if state is not None:
@@ -119,7 +121,10 @@ def _start(job: Training, optimizer: torch.optim.Optimizer) -> tuple[State, nn.M
     if not early and not job.calibrated:
         _calibrate(job, rank=job.ranks.rank)
     threads = torch.get_num_threads()
-    return State(cell=job.cell_id, data=data, resumed=job.resumed, threads=threads), net
+    state = State(
+        cell=job.cell_id, data=data, rests=job.rests, resumed=job.resumed, threads=threads
+    )
+    return state, net
 
 
 def _calibrate(job: Training, rank: int) -> None:
@@ -227,6 +232,7 @@ def _step(
 def _close_pass(job: Training, state: State, current: Pass) -> None:
     """Evaluate, add a row to the history and set the sums back."""
     found = evaluate(job.model, job.dataset, job.device, job.ranks).metrics
+    _check_finite(job, state, found)
     row = {
         "epoch": current.epoch,
         "crops": current.crops,
@@ -247,6 +253,17 @@ def _close_pass(job: Training, state: State, current: Pass) -> None:
     state.number += 1
     state.step = state.images = 0
     state.seconds = state.data_seconds = state.loss = 0.0
+
+
+def _check_finite(job: Training, state: State, metrics: dict[str, float]) -> None:
+    """A training that diverged in the last step of a pass shows it in weights or metrics alone."""
+    odd = [name for name, value in metrics.items() if not math.isfinite(value)]
+    odd += filter(None, [checkpoint.first_nonfinite(job.model.state_dict())])
+    if odd:
+        raise LowbitError(
+            f"{job.label} has diverged by pass {state.number + 1}, step {state.step}: "
+            f"{', '.join(odd)} is NaN or infinite; try a smaller learning rate (--recipe lr=...)."
+        )
 
 
 def _absorb(job: Training, state: State, total: Tensor) -> None:

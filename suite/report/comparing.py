@@ -55,15 +55,39 @@ def _by_seed(place: Place, pool: Pool) -> dict[int, int]:
 
 def bitmap(pool: Pool, run: int) -> np.ndarray | None:
     """Which samples a run has right, in evaluation order; None where its file is not there."""
-    import numpy as np
-
     name = pool.document(run, "files").get("correct")
     samples = pool.value(run, "m.samples")
     path = Path(str(pool.value(run, "path"))).parent / Path(str(name)).name
     if not name or samples is None or not path.is_file():
         return None
-    found: np.ndarray = np.unpackbits(np.load(path, allow_pickle=False))[: int(samples)]
-    return found.astype(bool)
+    found = unpacked(path, int(samples))
+    return None if found is None or not agrees(found, _share(pool, run)) else found
+
+
+def _share(pool: Pool, run: int) -> float | None:
+    """Percent of all samples that a run has right; None where its metrics do not say (MNLI's
+    accuracy is the mean of two)."""
+    if pool.value(run, "m.accuracy_matched") is not None:
+        return None
+    found = (pool.value(run, f"m.{name}") for name in ("top1", "accuracy"))
+    return next((float(value) for value in found if value is not None), None)
+
+
+def unpacked(path: Path, samples: int) -> np.ndarray | None:
+    """The bits of a file of one bit a sample; None where it does not hold so many."""
+    import numpy as np
+
+    try:
+        bits = np.unpackbits(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    return bits[:samples].astype(bool) if 0 <= len(bits) - samples < 8 else None
+
+
+def agrees(correct: np.ndarray, share: float | None) -> bool:
+    """Whether as many samples are right as the record says in percent: otherwise the file beside it
+    is another run's, or damaged."""
+    return share is None or abs(100 * float(correct.mean()) - share) < 0.01
 
 
 def _sentence(first: Place, second: Place, test: Paired, pool: Pool) -> str:

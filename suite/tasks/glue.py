@@ -139,6 +139,7 @@ class GlueTask:
         self.name = spec.name
         self.metric = MAIN[spec.metric]
         self.class_names = spec.names
+        self.variable = VARIABLE
         self.summary = f"GLUE {spec.folder}: {spec.valid}; {self.metric} on the validation split"
 
     def missing(self, options: DataOptions) -> Missing | None:

@@ -20,6 +20,7 @@ class ImageNet:
     summary: str = "ImageNet-1K, or any class folders of images"
     modality: str = "image"
     metric: str = "top1"
+    variable: str = VARIABLE
 
     def missing(self, options: DataOptions) -> Missing | None:
         """What is not here and how to get it."""

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from transformers import BertModel
 
 from suite.cell import make_cell
@@ -74,10 +74,17 @@ def test_agreement_of_someones_encoder_from_the_command_line(
         assert record.protocol["calibration"] == "2 x 4 texts"
         assert f"{record.metrics['cosine']:.4f}" in done.stdout
     assert records[0].metrics != records[1].metrics
-    (kept,) = (results / "embeddings").glob("*.npy")
-    assert np.load(kept).shape == (len(SENTENCES), WIDTH)
+    (kept,) = (results / "embeddings").glob("*.safetensors")
+    assert load_file(kept)["embeddings"].shape == (len(SENTENCES), WIDTH)
     again = run(*words, *peg, "--batches", "2")
     assert again.stdout.count("(stored run") == 2
+    # Embeddings with other bytes than were written are made again, not compared with.
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert run(*words, *peg, "--batches", "2", "--fresh").returncode == 0
+    assert kept.read_bytes() == content
+    fresh = list(Store(results).records())[2:]
+    assert [r.metrics for r in fresh] == [r.metrics for r in records]
 
 
 def complete_agreement(record: Record) -> None:

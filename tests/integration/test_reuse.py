@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
 from suite.models.catalog import DEIT_TINY
@@ -72,8 +73,9 @@ def test_a_folder_of_weights_answers_again_until_it_changes(asked: Asked, tmp_pa
     shutil.copytree(asked.encoder, weights)
     words = ("--model", str(asked.encoder), "--weights", str(weights))
     assert [asked(*words), asked(*words)] == [False, True]
-    config = weights / "config.json"
-    config.write_text(config.read_text().replace('"gelu"', '"relu"'))
+    state = load_file(weights / "model.safetensors")
+    state["embeddings.word_embeddings.weight"] *= 1.1
+    save_file(state, weights / "model.safetensors", metadata={"format": "pt"})
     assert [asked(*words), asked(*words)] == [False, True]
 
 
@@ -90,7 +92,10 @@ def test_another_folder_of_images_is_another_result(
         done = run(*words, *where, "--threads=1", "--data", str(data))
         assert done.returncode == 0, done.stderr
         assert ("stored run" in done.stdout) is known
+    for data, known in ((other, True), (tree, False), (tmp_path / "not here", True)):
+        done = run(*words, *where, "--threads=1", LOWBIT_IMAGENET=str(data))
+        assert ("stored run" in done.stdout) is known, done.stderr
     left = run(*words, *where, "--threads=1", "--data", str(tmp_path / "nowhere"))
     assert left.returncode == 3, left.stdout
     samples = [record.metrics["samples"] for record in Store(tmp_path / "results").records()]
-    assert samples == [9, 8]
+    assert samples == [9, 8, 9]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from suite.cell import Cell, Recipe, make_cell
@@ -67,3 +70,31 @@ def test_a_bad_field_is_one_sentence(fields: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         make_cell(**{**BASE, **fields})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"lr": math.inf},
+        {"lr": math.nan},
+        {"gate": math.nan},
+        {"gate": 101.0},
+        {"betas": (2.0, 3.0)},
+        {"betas": (0.9, 1.0)},
+        {"betas": (math.nan, 0.9)},
+        {"weight_decay": math.inf},
+        {"eps": 0.0},
+        {"min_lr": math.nan},
+        {"quantizer_lr": math.inf},
+        {"crop_scale": (math.nan, 1.0)},
+    ],
+)
+def test_a_recipe_with_a_number_that_is_none_is_refused(field: dict[str, Any]) -> None:
+    (name,) = field
+    with pytest.raises(UsageError, match=f"field 'recipe.{name}[.0-9]*' cannot be"):
+        make_cell(method="m", model="n", task="t", recipe=field)
+
+
+def test_a_setting_that_is_no_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be nan"):
+        make_cell(method="m", model="n", task="t", settings={"weight": math.nan})

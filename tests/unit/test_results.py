@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from suite.cell import make_cell
-from suite.errors import EnvironmentProblem, UsageError
+from suite.errors import EnvironmentProblem, LowbitError, UsageError
+from suite.files import sweep_temporaries
 from suite.results import Record, Store, failed, new_run_id, now, read
 
 CELL = make_cell(method="lsq", model="deit_pico", task="fashion", w_bits=2, a_bits=2)
@@ -164,3 +166,24 @@ def test_a_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:
     holder.communicate("go\n")
     assert entered.wait(10)
     waiter.join()
+
+
+@pytest.mark.parametrize("part", ["metrics", "time", "memory"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_finished_record_with_a_number_that_is_none_is_not_written(
+    tmp_path: Path, part: str, value: float
+) -> None:
+    with pytest.raises(LowbitError, match=rf"ended with numbers that are none \({part}.odd\)"):
+        Store(tmp_path).write(record(status="done", **{part: {"odd": value, "even": 1.0}}))
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_leftovers_of_writers_are_told_from_files(tmp_path: Path) -> None:
+    left, kept = tmp_path / f".a.json.{'0a' * 16}", tmp_path / ".a.json"
+    link = tmp_path / f".b.{'1b' * 16}"
+    for path in (left, kept):
+        path.write_text("")
+    link.symlink_to(kept)
+    sweep_temporaries(tmp_path)
+    sweep_temporaries(tmp_path / "nowhere")
+    assert [path.exists() for path in (left, kept, link)] == [False, True, True]

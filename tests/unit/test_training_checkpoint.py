@@ -48,6 +48,47 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert digest(again.state_dict()) == digest(model.state_dict())
 
 
+RESTS = {"start": "aa", "fp32": "aa", "soft labels": "cc"}
+
+
+@pytest.mark.parametrize(
+    ("here", "words"),
+    [
+        ({**RESTS, "start": "bb"}, r"start \(aa, here bb\); name those"),
+        ({**RESTS, "fp32": "bb"}, r"fp32 \(aa, here bb\)"),
+        ({**RESTS, "soft labels": "dd"}, r"soft labels \(cc, here dd\)"),
+        ({"start": "aa", "fp32": "aa"}, r"soft labels \(cc, here none\)"),
+        ({**RESTS, "teacher": "ee"}, r"teacher \(none, here ee\)"),
+    ],
+)
+def test_a_training_goes_on_from_what_it_began_with_alone(
+    tmp_path: Path, here: dict[str, str], words: str
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, checkpoint.State(cell="me", data=DATA, rests=RESTS), *trained())
+    assert checkpoint.load(path, "me", DATA, *trained(steps=0), RESTS) is not None
+    with pytest.raises(EnvironmentProblem, match=words):
+        checkpoint.load(path, "me", DATA, *trained(steps=0), here)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_rests_on_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, checkpoint.State(cell="me", data=DATA), *trained())
+    content = torch.load(path, weights_only=True)
+    del content["state"]["rests"]
+    torch.save(content, path)
+    refuse(path, "does not say on which weights and labels it rests")
+
+
+def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    model, optimizer = trained()
+    with torch.no_grad():
+        model.head.bias[0] = torch.nan
+    checkpoint.save(path, checkpoint.State(cell="me", data=DATA), model, optimizer)
+    refuse(path, r"holds NaN or infinity in head.bias; .* --fresh")
+
+
 def test_no_checkpoint_is_a_new_start(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "none.pt", "me", DATA, *trained(steps=0)) is None
 
