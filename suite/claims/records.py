@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from suite.cell import Cell
 from suite.reservations import reservations
 from suite.run_facts import Row, RunFacts, facts_of
+from suite.side_by_side import mixtures
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ALIKE = ("data_digest", "evaluation")
-MAJORS = ("torch", "transformers", "timm")
-"""Columns that must not differ among runs of one task that are compared: whole, and in their
-first number."""
 
 HEAVY = ("audit", "diagnosis")
 MANY = 5000
@@ -69,19 +65,5 @@ def _runs(runs: list[str]) -> str:
 
 
 def disagreements(rows: Iterable[Row]) -> list[str]:
-    """What runs of one task differ in although they must not, as phrases."""
-    tasks: dict[str, list[Row]] = {}
-    for row in rows:
-        tasks.setdefault(str(row["task"]), []).append(row)
-    found = []
-    for task, runs in tasks.items():
-        for name in (*ALIKE, *MAJORS):
-            values = {_compared(name, run.get(name)) for run in runs} - {""}
-            if len(values) > 1:
-                found.append(f"runs of {task} differ in {name}")
-    return found
-
-
-def _compared(name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else ""
-    return text.split(".")[0] if name in MAJORS else text
+    """In what runs differ although they must not, as sentences."""
+    return mixtures((row, [str(row["run_id"])]) for row in rows)

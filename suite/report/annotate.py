@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from suite.published import Published
-from suite.report.mixing import LIBRARIES
 from suite.report.model import CANNOT_RUN, MARKS, MEANINGS, SIGNS, Note, Row
 from suite.report.pool import Pool
+from suite.side_by_side import LIBRARIES
 
 TOLD = ("task", "data_digest", "hardware", "revision", "dirty", *LIBRARIES)
 """Columns of which the footer tells the distinct values."""

@@ -13,12 +13,12 @@ from suite.report.comparing import comparisons
 from suite.report.entries import entry
 from suite.report.lookup import Shelf
 from suite.report.measured import rows
-from suite.report.mixing import mixtures
 from suite.report.model import HeaderCell, Note, Row, Table
 from suite.report.places import Place, place_of
 from suite.report.pool import Pool
 from suite.report.ranking import best
 from suite.report.spec import Block, RowSpec, Spec
+from suite.side_by_side import mixtures
 
 if TYPE_CHECKING:
     from suite.collect import Collected
@@ -54,7 +54,7 @@ def _table(spec: Spec, pool: Pool, shelf: Shelf, mix: bool) -> Table:
     ]
     places = [place for line in lines for place in line]
     used = [run for place in places for run in place.runs]
-    mixed = mixtures(pool, used)
+    mixed = mixtures(pool.compared(used))
     if mixed and not mix:
         return _refused(spec, mixed)
     lettered_rows, notes = lettered(_rows(lines, pool))

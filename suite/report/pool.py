@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ from suite.report.expected import Expected, bits_of, expected
 from suite.report.spec import Select
 from suite.reservations import of_making, of_role, of_values, range_of
 from suite.run_facts import RunFacts, facts_of
+from suite.side_by_side import COMPARED, Alike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +95,12 @@ class Pool:
         for run, equal in zip(chosen, values, strict=True):
             found.setdefault(equal, []).append(run)
         return list(found.values())
+
+    def compared(self, runs: Iterable[int]) -> Iterator[Alike]:
+        """What suite.side_by_side looks at, of the runs that are alike in it together."""
+        for alike in self.alike(dict.fromkeys(runs), COMPARED):
+            row = {name: self.value(alike[0], name) for name in COMPARED}
+            yield row, [str(run) for run in self.values(alike, "run_id")]
 
     def _column(self, name: str) -> list[Any]:
         """A column of all runs, None where one has no value; empty if there is no such column."""

@@ -173,6 +173,29 @@ def test_the_whole_thing_is_compared_and_says_what_cannot_be_checked(tmp_path: P
     assert "Compared, but no digest" in found["notes"]
 
 
+@pytest.mark.parametrize(
+    ("method", "bits", "printed"), [("fp32", 32, "70.40"), ("minmax_ptq", 8, "64.98")]
+)
+def test_all_of_a_glue_task_on_bert_base_is_compared(
+    tmp_path: Path, method: str, bits: int, printed: str
+) -> None:
+    one = cell(method, bits, 1000, task="glue-rte")
+    known = originals().model["bert_base"].model_dump(by_alias=True, exclude={"source"})
+    made = record(
+        one,
+        metrics={"accuracy": 66.0, "accuracy_best": 66.0, "samples": 277.0},
+        protocol={"evaluation": {"max_length": 128, "rows": {"train": 2490, "validation": 277}}},
+        provenance={**PROVENANCE, "architecture": {**known, "parameters": 109484547}},
+        history=[{"crops": 1, "images": 2490}] * one.recipe.epochs,
+    )
+    found = beside(made)
+    assert found.value is not None
+    assert (found.value.printed, found.why) == (printed, ())
+    row = {"fp32": "FP32", "minmax_ptq": "W8A8"}[method]
+    shown = entry(table_of(tmp_path, made, only="p2-table1"), row, "", "RTE")
+    assert shown["verdict"] in ("reproduced", "above", "below")
+
+
 # Fields, one by one
 
 

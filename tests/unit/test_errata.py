@@ -177,7 +177,7 @@ def test_runs_on_other_data_give_no_effect() -> None:
     two = runs({"fashion-short": {0: 80.0, 1: 81.5}}, data_digest="other")
     found = effects([entry], SimpleNamespace(runs=pd.concat([one, two])))[entry.id]
     assert not found.measured
-    assert "data_digest" in found.text
+    assert "the data digest of fashion differs: data (2 runs" in found.text
 
 
 def test_an_erratum_without_cells_keeps_its_text() -> None:

@@ -165,6 +165,8 @@ def test_a_failed_cell_is_not_run_and_says_why(specs: Path, tmp_path: Path) -> N
     ("changes", "words"),
     [
         ({"provenance": {**PROVENANCE, "data": {"train": "other"}}}, "the data digest of fashion"),
+        ({"provenance": {**PROVENANCE, "data": None}}, "and nothing recorded (run"),
+        ({"protocol": {}}, "and nothing recorded (run"),
         (
             {"protocol": {"evaluation": {"crop": 32}}},
             "evaluation transform of deit_pico on fashion",
