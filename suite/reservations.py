@@ -36,15 +36,19 @@ ITS = "its "
 Of = Callable[[str], Record | Row | RunFacts | None]
 
 
-def reservations(source: Record | Row | RunFacts, needed: Of | None = None) -> list[str]:
+def reservations(
+    source: Record | Row | RunFacts, needed: Of | None = None, above: tuple[str, ...] = ()
+) -> list[str]:
     """What is wrong with a finished run, a phrase each; empty for one that may decide a verdict.
 
     source: a record, a row of many, or their facts. needed: gives the record of a run id, so that
-    what is wrong with a needed run is said of the one that rests on it.
+    what is wrong with a needed run is said of the one that rests on it. above: ids of the runs
+    that rest on this one; records that name each other in a circle are each looked at once.
     """
     facts = source if isinstance(source, RunFacts) else facts_of(source)
     own = [*of_making(facts), *of_values(facts.metrics)]
-    return list(dict.fromkeys([*own, *(_of_needed(facts, needed) if needed else ())]))
+    below = _of_needed(facts, needed, (*above, facts.run_id)) if needed else ()
+    return list(dict.fromkeys([*own, *below]))
 
 
 def of_making(facts: RunFacts) -> list[str]:
@@ -75,11 +79,11 @@ def of_role(role: str, phrases: Iterable[str]) -> list[str]:
     return [p if p.startswith(ITS) else f"{ITS}{role} run: {p}" for p in phrases]
 
 
-def _of_needed(facts: RunFacts, needed: Of) -> Iterator[str]:
+def _of_needed(facts: RunFacts, needed: Of, above: tuple[str, ...]) -> Iterator[str]:
     for role, run in facts.needs.items():
-        found = needed(run)
+        found = None if run in above else needed(run)
         if found is not None:
-            yield from of_role(role, reservations(found, needed))
+            yield from of_role(role, reservations(found, needed, above))
 
 
 def _gate(facts: RunFacts) -> Iterator[str]:

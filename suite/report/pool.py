@@ -140,17 +140,19 @@ class Pool:
         """Why some of these runs, or ones that they rest on, decide nothing, each reason once."""
         chosen = tuple(runs)
         if chosen not in self._reserved:
-            self._reserved[chosen] = self._reservations(chosen)
+            self._reserved[chosen] = self._reservations(chosen, frozenset())
         return self._reserved[chosen]
 
-    def _reservations(self, runs: Sequence[int]) -> list[str]:
+    def _reservations(self, runs: Sequence[int], above: frozenset[int]) -> list[str]:
+        """above: runs that rest on these; they are not looked at again."""
         found = [phrase for facts in self.made_alike(runs) for phrase in of_making(facts)]
         odd = [run for run in runs if run in self._odd]
         found += [phrase for run in odd for phrase in of_values(self.facts(run).metrics)]
         for name in self._roles:
             needed = dict.fromkeys(self.values(runs, f"{NEEDS}{name}"))
             rows = [self._by_id[run] for run in needed if run in self._by_id]
-            found += of_role(name, self.reservations(rows) if rows else ())
+            rows = [run for run in rows if run not in above and run not in runs]
+            found += of_role(name, self._reservations(rows, above.union(runs)) if rows else ())
         return list(dict.fromkeys(found))
 
     @cached_property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from suite.published import Published, candidates
 from suite.reservations import SHIPPED, reservations
 from suite.results import Record, Store, read
 from suite.run_facts import facts_of
+from suite.store.rows import Unusable, row_of
 from suite.summary import summary
 from tests.table_records import AUDIT, DEIT_TINY, IMAGENET, PROVENANCE, cell, record, whole
 
@@ -346,6 +348,48 @@ def test_what_is_wrong_with_a_needed_run_is_said_of_the_one_that_rests_on_it() -
     found = reservations(made, {start.run_id: start}.get)
     assert found == ["its fp32 run: top1 250 lies outside 0 to 100"]
     assert reservations(made) == []
+
+
+def test_records_that_rest_on_each_other_are_looked_at_once(tmp_path: Path) -> None:
+    first, second = record(cell("variation", 2), 1), record(cell("lsq", 2), 2)
+    first = first.model_copy(update={"needs": {"teacher": second.run_id, "fp32": first.run_id}})
+    second = waived(second).model_copy(update={"needs": {"teacher": first.run_id}})
+    known = {one.run_id: one for one in (first, second)}
+    (found,) = reservations(first, known.get)
+    assert found == "its teacher run: the FP32 gate of 80 % was waived (--no-gate)"
+    lines = table_of(tmp_path, first, second, only="fashion")
+    assert found in entry(lines, "variation-aware, released", "W2A2", "top-1")["notes"]
+
+
+ODD = (None, True, "x", -1, 1e999, [], {}, [1], {"a": []}, 10**30, {"rows": {"train": "x"}})
+
+
+def spoiled(content: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every value in a record, a list's first for all of it."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content[:1])
+    for name, value in inside:
+        yield (*where, name)
+        if isinstance(value, dict | list):
+            yield from spoiled(value, (*where, name))
+
+
+def test_whatever_a_record_holds_is_answered() -> None:
+    text = whole(quantized()).model_dump_json()
+    answered = 0
+    for where in spoiled(json.loads(text)):
+        for odd in ODD:
+            content = json.loads(text)
+            inner = content
+            for name in where[:-1]:
+                inner = inner[name]
+            inner[where[-1]] = odd
+            try:
+                row = row_of(json.dumps(content).encode())
+            except Unusable:
+                continue
+            answered += 1
+            assert isinstance([*reservations(row), *departures(row), *beside(row).why], list)
+    assert answered > 400
 
 
 def test_the_kept_records_decide_what_they_are_kept_for() -> None:
