@@ -290,7 +290,8 @@ def _rests(run: Run, source: dict[str, Any], labels: Any) -> dict[str, str]:
     """Digests of what the training rests on besides its data."""
     needed = {role: str(one.provenance["weights"]) for role, one in run.before.items()}
     start = {"start": str(source["digest"])} if "digest" in source else {}
-    learnt = {"soft labels": labels.path.name} if labels is not None else {}
+    # Labels of before have no digest; their folder's name is one of what they were made from.
+    learnt = {} if labels is None else {"soft labels": labels.digest or labels.path.name}
     return {**start, **needed, **learnt}
 
 

@@ -12,6 +12,7 @@ from suite.cluster.known import RETRIED, slurm_id
 from suite.cluster.local import owner_file, pid_file, start
 from suite.cluster.locks import is_held
 from suite.cluster.processes import terminate
+from suite.cluster.sites import asking
 from suite.cluster.status import Report, log_of, report
 from suite.cluster.sweep import Job, Sweep, folder, load_sweep, sweep_ids
 from suite.errors import EnvironmentProblem, UsageError
@@ -50,7 +51,8 @@ def cancel(results: Path, sweep: Sweep) -> str:
         return f"Nothing of sweep {sweep.id} waits or runs."
     place = folder(results, sweep.id)
     if sweep.executor == "slurm":
-        _scancel({slurm_id(events(place, job.key)) for job in jobs})
+        with asking(sweep.profile):
+            _scancel({slurm_id(events(place, job.key)) for job in jobs})
     else:
         _stop_local(results, sweep, jobs)
     for job in jobs:

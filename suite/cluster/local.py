@@ -52,7 +52,7 @@ def start(results: Path, sweep: Sweep, workers: int = 0) -> None:
     command = [sys.executable, "-m", "suite.cluster.local", str(results.absolute()), sweep.id]
     try:
         with (place / "scheduler.log").open("ab") as log:
-            subprocess.Popen(
+            scheduler = subprocess.Popen(
                 [*command, str(workers), "" if held is None else str(held)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -62,6 +62,10 @@ def start(results: Path, sweep: Sweep, workers: int = 0) -> None:
                 env=environment(sweep),
                 pass_fds=() if held is None else (held,),
             )
+        if held is not None:
+            # It holds its lock from now on, and loads its libraries for seconds before it can say
+            # who it is: a `cancel` meanwhile must find it.
+            note(owner_file(results, sweep.id), scheduler.pid)
     finally:
         if held is not None:
             os.close(held)

@@ -232,8 +232,9 @@ def _warnings(found: Plan, told: Sequence[tuple[Part, float]]) -> Iterator[str]:
             )
         assert part.cost is not None
         need = _host_memory(part.cost.memory) * profile.tasks_per_node / 1024
-        if need > profile.mem_gb:
-            yield f"{part.name}: needs about {need:.1f} GB, the profile asks for {profile.mem_gb:g}"
+        asked = profile.node_memory_gb
+        if asked is not None and need > asked:
+            yield f"{part.name}: needs about {need:.1f} GB, the profile asks for {asked:g}"
 
 
 def _host_memory(found: Mapping[str, float]) -> float:

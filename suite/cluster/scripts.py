@@ -66,7 +66,7 @@ def _parameters(folder: Path, profile: Profile, name: str, code: str, waits: str
         "nodes": profile.nodes,
         "ntasks_per_node": profile.tasks_per_node,
         "cpus_per_task": profile.cpus_per_task,
-        "mem": f"{round(1024 * profile.mem_gb)}MB",
+        **_memory(profile),
         "time": profile.time_minutes,
         "signal_delay_s": profile.signal_seconds,
         "array_parallelism": profile.array_parallelism,
@@ -77,11 +77,20 @@ def _parameters(folder: Path, profile: Profile, name: str, code: str, waits: str
         "teardown": _teardown(folder),
         "additional_parameters": {
             "requeue": True,
+            **({"clusters": profile.clusters} if profile.clusters else {}),
             "chdir": str(folder),
             **({"dependency": waits} if waits else {}),
             **profile.extra,
         },
     }
+
+
+def _memory(profile: Profile) -> dict[str, str]:
+    """One of sbatch's ways to ask for memory; none where `extra` has its own."""
+    if profile.mem_per_cpu_gb is not None:
+        return {"mem_per_cpu": f"{round(1024 * profile.mem_per_cpu_gb)}MB"}
+    whole = profile.node_memory_gb
+    return {} if whole is None else {"mem": f"{round(1024 * whole)}MB"}
 
 
 def _path(code: str) -> str:

@@ -107,6 +107,8 @@ def look(ids: Iterable[str]) -> View:
 def parse_queue(text: str) -> Table:
     """Rows of `squeue -h -r -o QUEUE_FORMAT`."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # Asked of a named cluster, squeue says its name in a line of its own, also without a header.
+    lines = [line for line in lines if not line.startswith("CLUSTER: ")]
     split = [line.split("|") for line in lines]
     good = [parts for parts in split if len(parts) == 5 and parts[4] == "."]
     rows = [(p[0], _word(p[1]), p[2], p[3], "") for p in good]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from suite.cluster.answers import answers
 from suite.cluster.evidence import seen
 from suite.cluster.known import NAMES, RETRIED, Answer, Seen, State, slurm_id
+from suite.cluster.sites import asking
 from suite.cluster.states import state_of
 from suite.cluster.sweep import Event, Job, Sweep, folder
 from suite.options import default_results
@@ -53,7 +54,8 @@ class Report:
 def report(results: Path, sweep: Sweep) -> Report:
     """Look at everything once: the folder, and one squeue and one sacct."""
     known = seen(results, sweep)
-    said, notes = answers(results, sweep, known)
+    with asking(sweep.profile):
+        said, notes = answers(results, sweep, known)
     found = states(sweep, known, said)
     place = folder(results, sweep.id)
     lines = [Line(j, found[j.key], log_of(place, j.key, known[j.key].events)) for j in sweep.jobs]

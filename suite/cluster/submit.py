@@ -15,6 +15,7 @@ from suite.cluster.dependencies import jobs_of
 from suite.cluster.events import add_submission, directory
 from suite.cluster.job import CellJob
 from suite.cluster.profile import Profile
+from suite.cluster.sites import VARIABLE, asking
 from suite.cluster.slurm import Limits
 from suite.cluster.snapshot import describe, snapshot
 from suite.cluster.sweep import Job, Sweep, discard, folder, packed, save
@@ -86,12 +87,14 @@ def send(results: Path, sweep: Sweep, jobs: Sequence[Job]) -> list[str]:
 def sent(results: Path, sweep: Sweep, jobs: Sequence[Job]) -> Iterator[str]:
     """Queue the jobs, one call of sbatch at a time; yields SLURM's id of each array."""
     profile = Profile.model_validate(sweep.profile)
-    limits = allowed(profile, slurm.limits())
+    with asking(sweep.profile):
+        limits = allowed(profile, slurm.limits())
     check_count(len(jobs), limits)
     where = folder(results.absolute(), sweep.id)
     ids: dict[str, str] = {}
     for batch in batches(jobs, limits.array):
-        names = _queue(where, sweep, profile, batch, dependency(batch.needs, ids))
+        with asking(sweep.profile):
+            names = _queue(where, sweep, profile, batch, dependency(batch.needs, ids))
         ids.update(zip(batch.keys, names, strict=True))
         array = names[0].split("_")[0]
         add_submission(where, array, batch.keys)
@@ -161,7 +164,7 @@ def _outside_of_jobs() -> Iterator[None]:
     """Without the variables of a job in which this may run; where SLURM is stays known."""
     from submitit.helpers import clean_env
 
-    known = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    known = {name: os.environ[name] for name in ("SLURM_CONF", VARIABLE) if name in os.environ}
     with clean_env():
         os.environ.update(known)
         yield
