@@ -71,9 +71,9 @@ class Profile(BaseModel):
     array that run at once. signal_seconds: how long before the time limit a job is told to save
     and leave. setup: shell lines before Python starts. python: how Python is called (empty: as
     here). max_array, max_submit: smaller limits than the cluster's own (0: the cluster's).
-    max_restarts: how often a job goes back into the queue before it counts as failed. extra: more of
-    sbatch's options by name. labels: what differs for jobs that make soft labels. workers: of the
-    local queue.
+    max_restarts: how often a job goes back into the queue before it counts as failed. extra: more
+    of sbatch's options by name. labels: what differs for jobs that make soft labels. workers: of
+    the local queue.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
