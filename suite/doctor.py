@@ -91,7 +91,7 @@ def _golden() -> Finding:
     files = sorted(GOLDEN.glob("*.npz"))
     if files:
         return ("golden values", "ok", ", ".join(f.name for f in files))
-    return ("golden values", "missing", "install from a checkout: pip install -e .")
+    return ("golden values", "missing", "install the suite anew, from a checkout or a whole wheel")
 
 
 def _task(name: str, options: Options) -> Finding:

@@ -10,9 +10,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from suite.errors import unknown
+from suite.places import place
 from suite.tomlfile import unique_entries
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "tables" / "errata"
+FOLDER: Final = place("tables", "errata")
 
 Value = bool | int | float | str
 

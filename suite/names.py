@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from suite.errors import unknown
+from suite.places import place
 from suite.tomlfile import read_toml
 
-FOLDER = Path(__file__).resolve().parent.parent / "tables" / "published"
+FOLDER = place("tables", "published")
 
 
 @cache

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from suite.cell import Cell, validated
 from suite.errors import UsageError, unknown
 from suite.grid import Choice, select
+from suite.places import place
 from suite.tomlfile import read_toml
 
-PATH: Final = Path(__file__).resolve().parent.parent / "tables" / "cells.toml"
+PATH: Final = place("tables", "cells.toml")
 
 Value = bool | int | float | str
 

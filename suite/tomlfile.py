@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from suite.cell import validated
 from suite.errors import UsageError
+from suite.places import present
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -34,7 +35,7 @@ def unique_entries(folder: Path, name: str, kind: type[T], what: str) -> tuple[T
     """The [[name]] tables of every file of a folder as models, each `id` once; UsageError names the
     file and the entry."""
     found: dict[str, T] = {}
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(present(folder).glob("*.toml")):
         for table in tables_of(path, name, what):
             entry: T = validated(kind, table, f"{name} {table.get('id')!r} of {path.name}")
             if table["id"] in found:

@@ -13,11 +13,12 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from suite.cell import validated
+from suite.places import place
 from suite.published import Published
 from suite.statistics import t_interval
 from suite.tomlfile import tables_of
 
-TOLERANCES: Final = Path(__file__).resolve().parent.parent / "tables" / "tolerances.toml"
+TOLERANCES: Final = place("tables", "tolerances.toml")
 
 Name = Literal["reproduced", "above", "below", "inconclusive", "not comparable", "missing"]
 

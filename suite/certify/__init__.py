@@ -13,6 +13,7 @@ import numpy as np
 
 from suite.certify.case import Case, Comparison, LacksInput, Replay
 from suite.errors import EnvironmentProblem, Missing
+from suite.places import place
 
 DAMAGED = (
     OSError,
@@ -24,7 +25,7 @@ DAMAGED = (
 )
 """What numpy raises for an archive that is truncated or damaged."""
 
-GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
+GOLDEN = place("tests", "golden")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from suite.places import place
 from suite.tomlfile import unique_entries
 
-FOLDER: Final = Path(__file__).resolve().parent.parent.parent / "tables" / "claims"
+FOLDER: Final = place("tables", "claims")
 
 Scale = Literal["paper", "embedded"]
 Kind = Literal["value", "difference", "ratio", "recovered", "ordering"]

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from suite.cell import validated
 from suite.errors import UsageError, unknown
+from suite.places import place, present
 from suite.tomlfile import read_toml
 
-PROFILES = Path(__file__).resolve().parents[2] / "slurm" / "profiles"
+PROFILES = place("slurm", "profiles")
 
 
 USUAL_GB = 4.0
@@ -123,7 +124,7 @@ class Profile(BaseModel):
 
 def profiles() -> dict[str, Path]:
     """The profiles that come with the suite, by name."""
-    return {path.stem: path for path in sorted(PROFILES.glob("*.toml"))}
+    return {path.stem: path for path in sorted(present(PROFILES).glob("*.toml"))}
 
 
 def load_profile(name_or_path: str) -> Profile:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError
 from suite.measuring.records import Measurement
 from suite.names import canonical
+from suite.places import place
 from suite.tomlfile import read_toml
 
-FOLDER = Path(__file__).resolve().parents[2] / "tables" / "published"
+FOLDER = place("tables", "published")
 
 
 @dataclass(frozen=True)

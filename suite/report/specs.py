@@ -10,13 +10,14 @@ from pydantic import BaseModel
 from suite.cell import Recipe, validated
 from suite.errors import LowbitError, UsageError, unknown
 from suite.names import check, names, paper
+from suite.places import place, present
 from suite.protocols import words
 from suite.recipes import recipe
 from suite.registry import METHODS, MODELS, TASKS, outside
 from suite.report.spec import Block, Column, Lookup, RowSpec, Select, Spec
 from suite.tomlfile import read_toml
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "tables" / "specs"
+FOLDER = place("tables", "specs")
 
 TIME = (
     "epoch_seconds_median",
@@ -81,7 +82,7 @@ def load_all(folder: Path = FOLDER) -> tuple[list[Spec], list[str]]:
     """All specs of a folder by id, and a sentence for each that cannot be used."""
     specs: dict[str, Spec] = {}
     problems = []
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(present(folder).glob("*.toml")):
         try:
             spec = load(path)
         except UsageError as problem:
