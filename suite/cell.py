@@ -55,6 +55,11 @@ class Recipe(_Frozen):
     teacher: who makes the soft labels: `fp32`, or `archive` for imported ones.
     label_crops: crops stored an image in the soft labels.
     crop_scale: smallest and largest share of the image area that a training crop covers.
+    interpolation: how image files are scaled, in training and in evaluation.
+    crop_pct: share of the shorter side that the central crop of the evaluation keeps, as timm calls
+        it: 0.875 is 224 of 256 pixels.
+    last_batch: whether a pass ends with the samples that do not fill a batch (images; texts do).
+    lr_lag: epochs by which the learning rate is read late, with lr_per = `epoch`.
     clamp_gelu: clamp GELU's output at 1 in the FP32 model, as P1's own FP32 checkpoints need.
     gate: lowest FP32 accuracy (percent) for which a quantized cell may start (None: no gate).
     """
@@ -76,6 +81,10 @@ class Recipe(_Frozen):
     quantizer_lr: float | None = Field(default=None, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     crop_scale: tuple[float, float] = (0.08, 1.0)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_pct: float = Field(default=0.875, gt=0, le=1)
+    last_batch: Literal["drop", "keep"] = "drop"
+    lr_lag: int = Field(default=0, ge=0)
     max_steps: int = Field(default=0, ge=0)
     calibration_images: int = Field(default=64, ge=1)
     calibration_batches: int = Field(default=1, ge=1)

@@ -28,6 +28,9 @@ def data_options(cell: Cell, options: Options) -> DataOptions:
             image_size=spec.image_size,
             classes=spec.classes,
             crop_scale=recipe.crop_scale,
+            interpolation=recipe.interpolation,
+            crop_pct=recipe.crop_pct,
+            keep_last=recipe.last_batch == "keep",
             checked=options.results / "images",
         )
     return DataOptions(

@@ -66,5 +66,5 @@ def _line(recipe: Recipe, share: float) -> float:
 def step_rate(recipe: Recipe, current: Pass, step: int, steps: int) -> float:
     """Learning rate of one step; constant within a pass when the recipe says `lr_per = epoch`."""
     if recipe.lr_per == "epoch":
-        return learning_rate(recipe, current.time)
+        return learning_rate(recipe, max(0, current.time - recipe.lr_lag))
     return learning_rate(recipe, current.epoch + current.crops * step / steps)

@@ -24,7 +24,9 @@ class DataOptions:
 
     root: folder of the data, where it is not embedded; workers: loading processes; image_size:
     side in pixels; classes: outputs of the model, at least as many as the data has; crop_scale:
-    smallest and largest share of the image area in a training crop; augmented: train on the task's
+    smallest and largest share of the image area in a training crop; interpolation: of image files;
+    crop_pct: share of the shorter side in the central crop of an evaluation; keep_last: end a pass
+    with a batch that is not full; augmented: train on the task's
     file of augmented texts, if it has one; checked: folder that remembers which image files were
     looked at already; reading: how an encoder's embeddings are made (suite.models.sentence);
     own_length: no limit was asked for, so that an encoder's own is followed.
@@ -35,6 +37,9 @@ class DataOptions:
     image_size: int = 224
     classes: int = 1000
     crop_scale: tuple[float, float] = (0.08, 1.0)
+    interpolation: str = "bilinear"
+    crop_pct: float = 0.875
+    keep_last: bool = False
     tokenizer: Callable[[], Any] | None = None
     max_length: int = 128
     pad: str = "longest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +28,27 @@ from suite.tasks.images import ImageData
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-RESIZE = 256 / 224
-"""The shorter side before the central crop, relative to the crop (P1 code: 256 for 224)."""
+PIL_MODES = {
+    InterpolationMode.BILINEAR: Image.Resampling.BILINEAR,
+    InterpolationMode.BICUBIC: Image.Resampling.BICUBIC,
+}
 
 
 class FolderData(ImageData):
     """`root`/train and `root`/val; see suite.tasks.base.Dataset.
 
     A class folder stands for the model's output that its name says (suite/tasks/class_names.py).
-    Crops are bilinear, as in the P1 code.
+    Scaling is the options': bilinear to 256 in the P1 code, bicubic in DeiT's and Q-ViT's.
     """
 
     def __init__(self, root: Path, options: DataOptions) -> None:
         self.root_name = root.name
         size = self._size = options.image_size
         self._scale, self._workers = options.crop_scale, options.workers
+        self._interpolation = InterpolationMode(options.interpolation)
+        self.keep_last = options.keep_last
+        # timm's own rounding: 256 pixels for 224 of 0.875, 248 for 0.9.
+        shorter = math.floor(size / options.crop_pct)
         train, validation = Split(root / "train"), Split(root / "val")
         if train.classes != validation.classes:
             odd = sorted(set(train.classes) ^ set(validation.classes))
@@ -65,19 +72,16 @@ class FolderData(ImageData):
         }
         self.outputs = _said(train.classes, outputs)
         self.transform = {
-            "resize": round(size * RESIZE),
+            "resize": shorter,
             "crop": size,
-            "interpolation": "bilinear",
+            "interpolation": options.interpolation,
             "mean": MEAN,
             "std": STD,
             "classes": len(train.classes),
             "class_set": outputs.kind,
             "samples": self.validation_size,
         }
-        self._evaluation = [
-            Resize(round(size * RESIZE), InterpolationMode.BILINEAR),
-            CenterCrop(size),
-        ]
+        self._evaluation = [Resize(shorter, self._interpolation), CenterCrop(size)]
 
     def draw(self, rows: Tensor, crops: int, key: tuple[object, ...]) -> tuple[Tensor, Tensor]:
         found = [self._draw_one(row, crops, key) for row in rows.tolist()]
@@ -117,7 +121,7 @@ class FolderData(ImageData):
                 f"A crop of the image {self._files['train'][int(row)]} has no pixel (its shares "
                 f"are {box.tolist()}); the soft labels that it comes from are of other images."
             )
-        cut = part.resize((self._size, self._size), Image.Resampling.BILINEAR)
+        cut = part.resize((self._size, self._size), PIL_MODES[self._interpolation])
         return TF.hflip(cut) if flip else cut
 
     def whole(self, split: str, rows: Tensor) -> Tensor:

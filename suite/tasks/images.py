@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class ImageData(ABC):
     validation_targets: Tensor
     transform: dict[str, Any]
     digests: dict[str, str]
+    keep_last: bool = False
 
     @abstractmethod
     def draw(self, rows: Tensor, crops: int, key: tuple[object, ...]) -> tuple[Tensor, Tensor]:
@@ -61,7 +63,10 @@ class ImageData(ABC):
         return (work(step) for step in steps)
 
     def steps(self, batch: int, world: int) -> int:
-        """Full batches of one pass; the images left over wait for the next one."""
+        """Batches of one pass. The images that do not fill one wait for the next pass, or with
+        `keep_last` are a batch of their own, every rank having equally many (P1 code)."""
+        if self.keep_last:
+            return math.ceil(math.ceil(self.train_size / world) / batch)
         return self.train_size // world // batch
 
     def train_batches(
@@ -76,7 +81,12 @@ class ImageData(ABC):
         world: int = 1,
         start: int = 0,
     ) -> Iterator[Batch]:
-        images = order(self.train_size, seed, epoch)[rank::world]
+        images = order(self.train_size, seed, epoch)
+        if self.keep_last:
+            # The order begins anew until the ranks share it equally, as DistributedSampler has it.
+            wanted = math.ceil(self.train_size / world) * world
+            images = images.repeat(math.ceil(wanted / self.train_size))[:wanted]
+        images = images[rank::world]
         plan = Plan(images, epoch, seed, batch, crops, labels)
         return self.in_order(Work(self, plan), range(start, self.steps(batch, world)))
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torchvision.transforms.functional as TF
 from PIL import Image
 from small_deits import one_sentence
+from torchvision.transforms import InterpolationMode
 
 from suite.errors import EnvironmentProblem
 from suite.tasks import image_headers, spread
 from suite.tasks.base import DataOptions
 from suite.tasks.class_folders import Split
 from suite.tasks.class_names import outputs_of
-from suite.tasks.folders import FolderData
+from suite.tasks.folders import PIL_MODES, FolderData
 from suite.tasks.image_headers import check, opened
 
 IMAGENETTE = {
@@ -300,3 +305,53 @@ def test_names_that_are_not_utf8_have_a_digest(tmp_path: Path) -> None:
     split = Split(tmp_path / "val")
     assert len(split.digest) == 16
     assert len(split.stamp) == 64
+
+
+# What a recipe says of images
+
+
+@pytest.mark.parametrize(
+    ("how", "crop_pct", "shorter"),
+    [("bilinear", 0.875, 256), ("bicubic", 0.875, 256), ("bicubic", 0.9, 248)],
+)
+def test_images_are_scaled_as_the_recipe_says(
+    tmp_path: Path, how: str, crop_pct: float, shorter: int
+) -> None:
+    """The evaluation is torchvision's Resize and CenterCrop, a training crop PIL's resize."""
+    root = tree(tmp_path, ["0", "1"])
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    path = root / "val" / "0" / "val_0.JPEG"
+    Image.fromarray(noise).save(path)
+    shutil.copy(path, root / "train" / "0" / "train_0.JPEG")
+    options = DataOptions(root=root, classes=2, interpolation=how, crop_pct=crop_pct)
+    data = FolderData(root, options)
+    assert (data.transform["resize"], data.transform["interpolation"]) == (shorter, how)
+    image = Image.open(path)
+    mode = InterpolationMode(how)
+    expected = TF.center_crop(TF.resize(image, shorter, mode), 224)
+    mean, std = data.transform["mean"], data.transform["std"]
+    wanted = TF.normalize(TF.to_tensor(expected), mean, std)
+    assert torch.equal(data.whole("validation", torch.tensor([0]))[0], wanted)
+    box = torch.tensor([[[0.1, 0.2, 0.5, 0.6]]])
+    crop = data.render(torch.tensor([0]), box, torch.tensor([[False]]))[0]
+    part = image.crop((80.0, 30.0, 320.0, 180.0)).resize((224, 224), PIL_MODES[mode])
+    torch.testing.assert_close(crop, TF.normalize(TF.to_tensor(part), mean, std), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("keep", "world", "wanted"), [(False, 1, 2), (True, 1, 3), (True, 2, 2), (False, 2, 1)]
+)
+def test_the_last_images_of_a_pass_are_a_batch_where_the_recipe_keeps_them(
+    tmp_path: Path, keep: bool, world: int, wanted: int
+) -> None:
+    """Five images in batches of two: every rank has equally many steps, and together all images."""
+    root = tree(tmp_path, ["0", "1", "2", "3", "4"])
+    data = FolderData(root, DataOptions(root=root, classes=5, image_size=16, keep_last=keep))
+    assert data.steps(2, world) == wanted
+    seen: list[int] = []
+    for rank in range(world):
+        own = list(data.train_batches(epoch=0, seed=0, batch=2, rank=rank, world=world))
+        assert len(own) == wanted
+        seen += [int(target) for batch in own for target in batch.targets]
+    assert len(set(seen)) == (5 if keep else min(5, 2 * wanted * world))
+    assert len(seen) == (math.ceil(5 / world) * world if keep else 2 * wanted * world)

@@ -44,3 +44,12 @@ def test_per_step_rates_fall_within_a_pass() -> None:
     rates = [step_rate(chosen, first, step, 10) for step in range(10)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == chosen.lr
+
+
+def test_a_lagging_rate_runs_its_first_epoch_twice() -> None:
+    """Q-ViT's scheduler is stepped with the epoch that has just ended."""
+    lagging = recipe("imagenet-qvit-scratch")
+    punctual = lagging.model_copy(update={"lr_lag": 0})
+    rates = [[step_rate(r, p, 0, 9) for p in passes(r)] for r in (lagging, punctual)]
+    assert rates[0] == [rates[1][0], *rates[1][:-1]]
+    assert rates[0][0] == rates[0][1] == lagging.lr > rates[0][2]
