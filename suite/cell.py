@@ -46,6 +46,8 @@ class Recipe(_Frozen):
     max_steps: stop every pass after this many steps (0: no limit); for trying a path out.
     calibration_images, calibration_batches: samples of one calibration batch, and batches.
     max_length, pad: tokens of a text (0: the model's own limit), and what it is padded to.
+    truncation: how a pair over the limit is cut: `longest_first` as tokenizers does it, or
+        `token_by_token` from the longer text, of equal ones the second (BERT's first release).
     decay, warmup_share: form of the learning rate, and the share of steps in which it rises
         from zero (with `linear`; `cosine` warms up over warmup_epochs).
     dropout: rate of all dropouts in training (None: the model's own).
@@ -90,6 +92,7 @@ class Recipe(_Frozen):
     calibration_batches: int = Field(default=1, ge=1)
     max_length: int = Field(default=0, ge=0)
     pad: Literal["longest", "max"] = "longest"
+    truncation: Literal["longest_first", "token_by_token"] = "longest_first"
     decay: Literal["cosine", "linear"] = "cosine"
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)

@@ -40,6 +40,7 @@ def data_options(cell: Cell, options: Options) -> DataOptions:
         own_length=outside(cell.model) and recipe.max_length == named("agreement").max_length,
         max_length=recipe.max_length or spec.max_length,
         pad=recipe.pad,
+        truncation=recipe.truncation,
         texts=options.texts,
         augmented=recipe.augment,
     )

@@ -39,7 +39,8 @@ class DistilledSettings(Settings):
     first_rate: learning rate of the first of two stages over the recipe's.
     teacher: the FP32 model of the `same` width as the student, or the `full` one.
     teacher_dropout: leave the teacher's dropout on, as BinaryBERT's code does.
-    logit_mean: mean of the logit loss over `classes` and batch (code) or over the `batch`.
+    logit_mean: mean of the logit loss over `classes` and batch (BinaryBERT's code, TernaryBERT's
+        at 2f43334 and 7a054c4) or over the `batch` (TernaryBERT's at 0af2589).
     rating_loss: logit loss where there is one output: `cross_entropy`, which is always 0, or `mse`.
     evaluation_range: dynamic ranges in evaluation: of the `batch` itself (code), or the `running`
         ones of training.

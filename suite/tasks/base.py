@@ -30,6 +30,7 @@ class DataOptions:
     file of augmented texts, if it has one; checked: folder that remembers which image files were
     looked at already; reading: how an encoder's embeddings are made (suite.models.sentence);
     own_length: no limit was asked for, so that an encoder's own is followed.
+    truncation: how pairs over max_length are cut, see suite.cell.Recipe.
     """
 
     root: Path | None = None
@@ -43,6 +44,7 @@ class DataOptions:
     tokenizer: Callable[[], Any] | None = None
     max_length: int = 128
     pad: str = "longest"
+    truncation: str = "longest_first"
     texts: Path | None = None
     augmented: bool = False
     too_long: str = "truncate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,15 +82,23 @@ class Encoder:
     """A fast tokenizer with a length limit and a way to pad.
 
     max_length: tokens a sample may have, special ones included; longer ones are truncated, of a
-    pair the longer text first. pad: `longest` pads to the longest sample of the batch, `max` to
-    max_length. Where the model knows one segment (the tokenizer's `one_segment`, set when it was
-    loaded), every token is of it. Raises UsageError for a limit beyond what the model takes.
+    pair the longer text first (truncation: `longest_first`, or `token_by_token`). pad: `longest`
+    pads to the longest sample of the batch, `max` to max_length. Where the model knows one segment
+    (the tokenizer's `one_segment`, set when it was loaded), every token is of it. Raises UsageError
+    for a limit beyond what the model takes.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, pad: str = "longest") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        pad: str = "longest",
+        truncation: str = "longest_first",
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pad = _padding(pad)
+        self.truncation = truncation
         self.segments = not getattr(tokenizer, "one_segment", False)
         self._check()
 
@@ -109,6 +118,8 @@ class Encoder:
 
     def encode(self, first: Sequence[str], second: Sequence[str] | None = None) -> Encoded:
         """Tokenise texts or pairs of texts, without padding."""
+        if second is not None and self.truncation == "token_by_token":
+            return self._token_by_token(first, second)
         ids: list[np.ndarray] = []
         types: list[np.ndarray] = []
         cut: list[bool] = []
@@ -128,6 +139,26 @@ class Encoder:
             ids += rows
             types += [np.asarray(row, dtype=np.int8) for row in segments]
             cut += [bool(encoding.overflowing) for encoding in found.encodings]
+        starts = np.cumsum([0] + [len(row) for row in ids])
+        return Encoded(_flat(ids, np.int32), _flat(types, np.int8), starts, np.array(cut, bool))
+
+    def _token_by_token(self, first: Sequence[str], second: Sequence[str]) -> Encoded:
+        """Pairs cut as BERT's first release does it, then with their special tokens."""
+        backend = copy.deepcopy(self.tokenizer.backend_tokenizer)
+        backend.no_truncation()
+        backend.no_padding()
+        room = self.max_length - backend.num_special_tokens_to_add(is_pair=True)
+        ids, types, cut = [], [], []
+        for texts in zip(first, second, strict=True):
+            one, two = (backend.encode(text, add_special_tokens=False) for text in texts)
+            lengths = cut_pair(len(one), len(two), room)
+            cut.append(lengths != (len(one), len(two)))
+            for encoding, length in zip((one, two), lengths, strict=True):
+                encoding.truncate(length)
+            whole = backend.post_process(one, two)
+            ids.append(np.asarray(whole.ids, dtype=np.int32))
+            segments = whole.type_ids if self.segments else np.zeros(len(whole.ids))
+            types.append(np.asarray(segments, dtype=np.int8))
         starts = np.cumsum([0] + [len(row) for row in ids])
         return Encoded(_flat(ids, np.int32), _flat(types, np.int8), starts, np.array(cut, bool))
 
@@ -163,7 +194,24 @@ class Encoder:
             "max_length": self.max_length,
             "pad": self.pad,
             **({} if self.segments else {"segments": "none"}),
+            **({} if self.truncation == "longest_first" else {"truncation": self.truncation}),
         }
+
+
+def cut_pair(first: int, second: int, room: int) -> tuple[int, int]:
+    """Tokens that are left of two texts in `room`: one is taken from the longer again and again, of
+    equal ones from the second (BERT, run_classifier.py: _truncate_seq_pair)."""
+    shorter = min(first, second)
+    excess = max(0, first + second - room)
+    # Down to equal lengths at the longer's cost, then in turn, the second first.
+    alone = min(excess, abs(first - second))
+    if first > second:
+        first -= alone
+    else:
+        second -= alone
+    both = excess - alone
+    assert both == 0 or first == second == shorter
+    return first - both // 2, second - (both + 1) // 2
 
 
 def shuffled(count: int, *key: str | int) -> np.ndarray:

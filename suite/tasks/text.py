@@ -27,7 +27,7 @@ def encoder_for(task: str, options: DataOptions) -> Encoder:
             f"The task {task} is about text, but the model has no tokenizer; choose a text model "
             "(lowbit list shows them)."
         )
-    return Encoder(options.tokenizer(), options.max_length, options.pad)
+    return Encoder(options.tokenizer(), options.max_length, options.pad, options.truncation)
 
 
 class TextDataset:
