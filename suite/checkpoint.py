@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from suite.checkpoint_parts import fault_of_moments, fault_of_optimizer, fault_of_state
 from suite.errors import EnvironmentProblem
 from suite.files import write_atomically
 
@@ -53,7 +54,9 @@ def threads_of(paths: Iterable[Path]) -> int:
     for path in paths:
         if path.exists():
             with suppress(EnvironmentProblem):
-                return int(_read(path, mmap=True)["state"].get("threads", 0))
+                state = _read(path, mmap=True)["state"]
+                _whole(path, fault_of_state(state))
+                return int(state.get("threads", 0))
     return 0
 
 
@@ -83,6 +86,7 @@ def load(
     if not path.exists():
         return None
     content = _read(path)
+    _whole(path, fault_of_state(content["state"]))
     owner = content["state"]["cell"]
     if owner != cell:
         raise EnvironmentProblem(
@@ -103,11 +107,21 @@ def load(
             f"The checkpoint {path} holds NaN or infinity in {odd}; its training had diverged: "
             "start over with --fresh, and another learning rate."
         )
+    _whole(path, fault_of_optimizer(content["optimizer"], optimizer.state_dict()))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    _whole(path, fault_of_moments(content["optimizer"]["state"], parameters))
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     state = State(**content["state"])
     state.resumed += 1
     return state
+
+
+def _whole(path: Path, fault: str) -> None:
+    if fault:
+        raise EnvironmentProblem(
+            f"The checkpoint {path} is damaged ({fault}); delete it or start over with --fresh."
+        )
 
 
 def _same_ground(path: Path, known: dict[str, str] | None, rests: dict[str, str]) -> None:
@@ -146,7 +160,8 @@ def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
             f"The checkpoint {path} cannot be read ({type(problem).__name__}: damaged or not a "
             "checkpoint); delete it or start over with --fresh."
         ) from problem
-    if not isinstance(content, dict) or not {"state", "model", "optimizer"} <= content.keys():
+    parts = content if isinstance(content, dict) else {}
+    if not all(isinstance(parts.get(name), dict) for name in ("state", "model", "optimizer")):
         raise EnvironmentProblem(
             f"The file {path} is not a training checkpoint of this suite; delete it or start "
             "over with --fresh."
@@ -163,15 +178,17 @@ def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
 def _fits(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     wrong = [
         name
-        for name in sorted(found.keys() | wanted.keys())
+        for name in sorted(found.keys() | wanted.keys(), key=str)
         if name not in found or name not in wanted or _shape(found[name]) != _shape(wanted[name])
     ]
     if wrong:
         raise EnvironmentProblem(
             f"The checkpoint {path} is of another model: {len(wrong)} entries differ, first "
-            f"{', '.join(wrong[:3])}; delete it or start over with --fresh."
+            f"{', '.join(map(str, wrong[:3]))}; delete it or start over with --fresh."
         )
 
 
 def _shape(value: Any) -> Any:
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value)
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype, value.layout
+    return type(value)

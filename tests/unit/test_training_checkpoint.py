@@ -16,7 +16,7 @@ from suite import checkpoint
 from suite.cell import Recipe
 from suite.errors import EnvironmentProblem
 from suite.models.checkpoint import digest
-from suite.optimize import adamw
+from suite.optimize import adamw, optimizer_of, set_rate
 
 DATA = {"train": "aa", "validation": "bb"}
 
@@ -87,6 +87,82 @@ def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
         model.head.bias[0] = torch.nan
     checkpoint.save(path, checkpoint.State(cell="me", data=DATA), model, optimizer)
     refuse(path, r"holds NaN or infinity in head.bias; .* --fresh")
+
+
+ODD = [
+    *((("state",), value) for value in (5, None, [1])),
+    *((("model",), value) for value in (5, "x", torch.ones(2))),
+    *((("optimizer",), value) for value in (None, {}, {"param_groups": [], "state": {}})),
+    *((("state", "number"), value) for value in (None, "x", -1, 2.5, torch.nan, torch.ones(2))),
+    (("state", "step"), -1),
+    (("state", "loss"), torch.nan),
+    (("state", "resumed"), "x"),
+    (("state", "data"), [1]),
+    (("state", "history"), [{"top1": torch.nan}]),
+    (("state", "threads"), {"a": 1}),
+    (("state", "rests"), 5),
+    (("model", "head.bias"), None),
+    (("model", "head.bias"), torch.zeros(10, dtype=torch.int32)),
+    (("model", "head.bias"), torch.zeros(10, dtype=torch.complex64)),
+    (("model", 7), torch.zeros(1)),
+    (("optimizer", "state"), {0: 5}),
+    (("optimizer", "state", 99), {}),
+    (("optimizer", "state", 0, "exp_avg"), torch.ones(7, 3)),
+    (("optimizer", "state", 0, "exp_avg"), "x"),
+    (("optimizer", "state", 0, "step"), torch.tensor(torch.nan)),
+    (("optimizer", "param_groups"), 5),
+    (("optimizer", "param_groups", 0, "params"), [1]),
+    (("optimizer", "param_groups", 0, "lr"), torch.inf),
+    (("optimizer", "param_groups", 0, "betas"), (0.5, 0.5)),
+    (("optimizer", "param_groups", 1, "weight_decay"), 5.0),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), ODD, ids=[str(i) for i in range(len(ODD))])
+def test_plain_data_that_is_no_training_is_refused(
+    whole: Path, tmp_path: Path, where: tuple[Any, ...], value: Any
+) -> None:
+    content = torch.load(whole, weights_only=True)
+    *above, last = where
+    part = content
+    for name in above:
+        part = part[name]
+    part[last] = value
+    path = tmp_path / "odd.pt"
+    torch.save(content, path)
+    assert checkpoint.threads_of([path]) == 0
+    refuse(path, "damaged|not a training checkpoint|another model")
+
+
+def test_moments_of_nan_are_refused(whole: Path, tmp_path: Path) -> None:
+    """The weights are still numbers, the next step would not be."""
+    content = torch.load(whole, weights_only=True)
+    content["optimizer"]["state"][0]["exp_avg_sq"].view(-1)[0] = torch.nan
+    torch.save(content, tmp_path / "odd.pt")
+    refuse(tmp_path / "odd.pt", "exp_avg_sq of parameter 0 holds NaN")
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb", "bertadam"])
+def test_every_optimizer_goes_on_from_its_own_checkpoint(tmp_path: Path, name: str) -> None:
+    recipe = Recipe(optimizer=name, quantizer_lr=1e-5)
+    model, path = quantized(seed=0), tmp_path / "checkpoint.pt"
+    optimizer = optimizer_of(model, recipe)
+    for rate in (1e-3, 5e-4):
+        set_rate(optimizer, rate)
+        optimizer.zero_grad()
+        model(IMAGES).square().sum().backward()
+        optimizer.step()
+    checkpoint.save(path, checkpoint.State(cell="me", data=DATA, step=2), model, optimizer)
+    again = quantized(seed=1)
+    assert checkpoint.load(path, "me", DATA, again, optimizer_of(again, recipe)) is not None
+    assert digest(again.state_dict()) == digest(model.state_dict())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "checkpoint.pt"
+    checkpoint.save(path, checkpoint.State(cell="me", data=DATA), *trained())
+    return path
 
 
 def test_no_checkpoint_is_a_new_start(tmp_path: Path) -> None:
