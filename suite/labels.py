@@ -17,7 +17,7 @@ from suite.method import Finished, Method
 from suite.options import Options
 from suite.progress import Reporter
 from suite.results import Record, Store
-from suite.reuse import teacher_name
+from suite.reuse import ARCHIVE, teacher_name
 from suite.runner import learns_from_labels
 from suite.tasks.base import Dataset
 from suite.tasks.images import ImageData
@@ -78,7 +78,7 @@ def _teacher(cell: Cell, before: dict[str, Record], dataset: ImageData, options:
             f"{cell.label} trains on an archive of soft labels; name its folder with "
             "--soft-labels DIR, or make your own with --recipe teacher=fp32."
         )
-    return f"archive {digest_of(options.soft_labels, dataset)}"
+    return f"{ARCHIVE}{digest_of(options.soft_labels, dataset)}"
 
 
 def _key(meta: dict[str, Any]) -> str:

@@ -11,8 +11,14 @@ from suite.options import Options
 from suite.registry import TASKS
 from suite.results import Record
 
+ARCHIVE = "archive "
+"""How the names of soft labels begin that come from a published archive."""
+
 _OPENED: dict[tuple[Any, ...], dict[str, str]] = {}
 """Digests of data that this process has looked at: a sweep asks for the same ones cell by cell."""
+
+_ARCHIVES: dict[tuple[Any, ...], str] = {}
+"""Names of archives of soft labels that this process has looked at."""
 
 
 def same_files(record: Record, cell: Cell, options: Options) -> bool:
@@ -31,14 +37,34 @@ def teacher_name(fp32: Record) -> str:
     return f"{fp32.provenance['weights']}{clamped}"
 
 
-def taught_by(record: Record, fp32: Record | None) -> bool:
-    """Whether the soft labels of a record, if it learnt from any that its FP32 cell made, are those
-    that this FP32 record gives now."""
+def taught_by(record: Record, fp32: Record | None, cell: Cell, options: Options) -> bool:
+    """Whether the soft labels of a record, if it learnt from any, are those that this FP32 record
+    gives now, or those of the archive that --soft-labels names; where none is named, as for data,
+    nothing is compared."""
     labels = record.protocol.get("soft_labels")
-    if not isinstance(labels, dict) or fp32 is None:
+    if not isinstance(labels, dict):
         return True
     teacher = str(labels.get("teacher"))
-    return teacher.startswith("archive ") or teacher == teacher_name(fp32)
+    if not teacher.startswith(ARCHIVE):
+        return fp32 is None or teacher == teacher_name(fp32)
+    root = _root(TASKS.get(cell.task), options)
+    if options.soft_labels is None or root is None:
+        return True
+    return teacher == archive_name(options.soft_labels, cell, options)
+
+
+def archive_name(folder: Path, cell: Cell, options: Options) -> str:
+    """What soft labels of an archive are called, for the images that are at hand."""
+    from suite.data import open_data
+    from suite.tasks.images import ImageData
+    from suite.tasks.label_archive import digest_of
+
+    key = (folder, folder.stat().st_mtime_ns if folder.exists() else 0, _opened(cell, options))
+    if key not in _ARCHIVES:
+        data = open_data(cell, options)
+        assert isinstance(data, ImageData)
+        _ARCHIVES[key] = f"{ARCHIVE}{digest_of(folder, data)}"
+    return _ARCHIVES[key]
 
 
 def _same_weights(record: Record, cell: Cell, options: Options) -> bool:
@@ -73,10 +99,15 @@ def _root(task: Any, options: Options) -> Path | None:
 def _digests(cell: Cell, options: Options) -> dict[str, str]:
     from suite.data import open_data
 
-    root = _root(TASKS.get(cell.task), options)
-    named = [path for path in (root, options.texts) if path is not None]
-    stamps = tuple((path, path.stat().st_mtime_ns) for path in named if path.exists())
-    key = (cell.task, cell.model, cell.recipe.augment, root, options.texts, stamps)
+    key = _opened(cell, options)
     if key not in _OPENED:
         _OPENED[key] = open_data(cell, options).digests
     return _OPENED[key]
+
+
+def _opened(cell: Cell, options: Options) -> tuple[Any, ...]:
+    """What decides which data a cell opens, with the age of its folders."""
+    root = _root(TASKS.get(cell.task), options)
+    named = [path for path in (root, options.texts) if path is not None]
+    stamps = tuple((path, path.stat().st_mtime_ns) for path in named if path.exists())
+    return (cell.task, cell.model, cell.recipe.augment, root, options.texts, stamps)

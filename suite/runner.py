@@ -116,7 +116,7 @@ def stored(cell: Cell, store: Store, options: Options) -> Record | None:
     below = {role: store.latest(cell_id(need)) for role, need in needs(cell).items()}
     if any(one is None or record.needs.get(role) != one.run_id for role, one in below.items()):
         return None
-    return record if taught_by(record, below.get("fp32")) else None
+    return record if taught_by(record, below.get("fp32"), cell, options) else None
 
 
 def _agreed(found: Record | None) -> Record | None:

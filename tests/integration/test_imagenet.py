@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from suite.cell import make_cell
 from suite.models.catalog import DEIT_TINY
 from suite.models.checkpoint import save_weights
+from suite.options import Options
 from suite.originals import originals
 from suite.results import Store
+from suite.runner import stored
 from suite.tasks.base import DataOptions
 from suite.tasks.imagenet import IMAGENET
 from suite.tasks.label_archive import export_authors, import_authors
@@ -122,13 +127,21 @@ def test_a_cell_trains_on_an_archive_in_the_authors_layout(
     assert done.returncode == 0, done.stderr
     record = next(r for r in Store(shared_results).records() if r.cell.get("w_bits") == 4)
     assert record.protocol["soft_labels"]["teacher"].startswith("archive ")
+    other = Path(shutil.copytree(archive, tmp_path / "other"))
+    min(other.rglob("*.tar")).write_bytes(max(other.rglob("*.tar")).read_bytes())
+    cell, store = make_cell(**record.cell), Store(shared_results)
+    asked = Options(results=shared_results, data=tree, weights=weights)
+    found = [
+        stored(cell, store, replace(asked, soft_labels=labels)) is not None
+        for labels in (None, archive, other)
+    ]
+    assert found == [True, True, False]
 
 
 def test_a_quantized_checkpoint_of_the_p1_code_is_evaluated(
     tree: Path, weights: Path, shared_results: Path, tmp_path: Path, run: Command
 ) -> None:
     from methods.variation import Variation
-    from suite.cell import make_cell
     from suite.models.p1_layout import to_p1
 
     cell = make_cell(
