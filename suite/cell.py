@@ -15,6 +15,9 @@ from suite.errors import UsageError
 SCHEMA = 1
 """Version of the identity; part of every cell id."""
 
+LONGEST_SHOWN = 120
+"""Characters of a value in a message."""
+
 LONGEST_STEM = 150
 """Characters of a cell id before its seed: file systems take 255 in a name."""
 
@@ -120,7 +123,7 @@ class Cell(_Frozen):
     w_bits: int = Field(default=32, ge=1, le=32)
     a_bits: int = Field(default=32, ge=1, le=32)
     e_bits: int | None = Field(default=None, ge=1, le=32)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     variant: str = ""
     settings: dict[str, bool | int | float | str] = {}
     recipe: Recipe = Recipe()
@@ -171,6 +174,15 @@ class Cell(_Frozen):
         return f"{safe}-s{self.seed}-{digest}"
 
 
+def short(value: object) -> str:
+    """A value as a message shows it: not thousands of characters of it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
 def make_cell(**fields: Any) -> Cell:
     """Build a Cell; a bad or unknown field becomes one sentence (UsageError)."""
     return validated(Cell, fields, "cell")
@@ -195,4 +207,4 @@ def _sentence(model: type[BaseModel], problem: ValidationError, what: str) -> st
             if isinstance(nested, type) and issubclass(nested, BaseModel):
                 owner = nested
         return f"Unknown {what} field {where!r}; valid: {', '.join(sorted(owner.model_fields))}."
-    return f"The {what} field {where!r} cannot be {first['input']!r}: {first['msg']}."
+    return f"The {what} field {where!r} cannot be {short(first['input'])}: {first['msg']}."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from suite.cell import short
 from suite.errors import UsageError
 from suite.options import Compile, Options, default_results
 
@@ -59,6 +60,11 @@ RECIPE = {"texts-per-batch": "calibration_images", "batches": "calibration_batch
 
 NUMBERS = ("groups", "texts-per-batch", "batches")
 
+DIGITS = 18
+"""Of a whole number: every store holds it in 64 bits."""
+
+MOST_DRAWS = 10_000
+
 Value = Callable[[str], Any]
 """From an option's name to its value(s): a list of strings, a bool, or None."""
 
@@ -93,7 +99,7 @@ def options_from(value: Value) -> Options:
     if state and (weights is None or os.path.isdir(weights)):
         raise UsageError(f"--weights-state {state} is of a file; name it with --weights FILE.")
     return Options(
-        results=Path(results) if results else default_results(),
+        results=Path(results).expanduser() if results else default_results(),
         data=_path(value("data")),
         weights=weights,
         weights_state=state,
@@ -124,8 +130,10 @@ def _seeds(value: Value) -> tuple[int, ...]:
     draws = _last(value("draws"))
     if draws is None:
         return tuple(_whole("seed", word) for word in _words(value("seed")))
-    if value("seed") or _whole("draws", draws) < 1:
-        raise UsageError(f"--draws {draws} stands for seeds 0 to N-1; give 1 or more, no --seed.")
+    if value("seed") or not 1 <= _whole("draws", draws) <= MOST_DRAWS:
+        raise UsageError(
+            f"--draws {draws} stands for seeds 0 to N-1; give 1 to {MOST_DRAWS}, and no --seed."
+        )
     return tuple(range(int(draws)))
 
 
@@ -140,8 +148,11 @@ def _short(value: Value, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _whole(name: str, word: str) -> int:
-    if not (word.isascii() and word.isdigit()):
-        raise UsageError(f"--{name} cannot be {word!r}; give a whole number, 0 or more.")
+    if not (word.isascii() and word.isdigit() and len(word) <= DIGITS):
+        raise UsageError(
+            f"--{name} cannot be {short(word)}; give a whole number, 0 or more, of at most "
+            f"{DIGITS} digits."
+        )
     return int(word)
 
 
@@ -164,7 +175,7 @@ def _pairs(name: str, values: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--{name} cannot be {text!r}; write NAME=VALUE, like epochs=3.")
         try:
             found[key.strip()] = tomllib.loads(f"value = {word}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             found[key.strip()] = word.strip()
     return found
 

@@ -35,7 +35,7 @@ from suite.options import Options
 from suite.progress import Reporter
 from suite.provenance import provenance
 from suite.registry import TASKS, model_spec
-from suite.results import Record, Store, new_run_id, now
+from suite.results import Record, Store, now
 from suite.stages import last_stage, path_of, told, train_stages
 from suite.tasks.base import Dataset, to_device
 from suite.train import Training, pays_to_compile, planned_steps
@@ -83,7 +83,7 @@ def execute(
     started, ranks = now(), join()
     device = choose_device(options, ranks)
     # One id for all ranks: the cells that need this one look for its files by it.
-    run_id = ranks.share(new_run_id())
+    run_id = ranks.share(store.next_run_id(cell_id(cell)))
     run = Run(
         cell,
         method,

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from suite.cell import Cell, _Frozen, make_cell, validated
+from suite.cell import Cell, _Frozen, make_cell, short, validated
 from suite.errors import UsageError, unknown
 from suite.recipes import recipe
 from suite.registry import METHODS, MODELS, TASKS, outside
@@ -135,9 +135,9 @@ def parse_bits(text: str, option: str) -> tuple[int, ...]:
     found = []
     for part in text.split(","):
         word = part.strip()
-        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= FULL):
+        if not (word.isascii() and word.isdigit() and len(word) < 4 and 1 <= int(word) <= FULL):
             raise UsageError(
-                f"{option} cannot be {word!r}; give whole numbers from 1 to {FULL} "
+                f"{option} cannot be {short(word)}; give whole numbers from 1 to {FULL} "
                 f"({FULL} = not quantized), like {option} 2 or {option} 2,3,4."
             )
         found.append(int(word))

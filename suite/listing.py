@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from suite.data import missing_of
 from suite.errors import UsageError, unknown
 from suite.grid import Choice, select
 from suite.options import Options
 from suite.registry import METHODS, MODELS, TASKS
-from suite.results import Record, Store
+from suite.results import PLAIN, Record, Store
 from suite.runner import cell_id
 
 
@@ -29,12 +29,15 @@ def listing(what: str, options: Options) -> str:
     return sections[what](options)
 
 
-def records_of(beginning: str, results: Path) -> list[Record]:
-    """Records of the one cell whose id begins so; raises UsageError if none or several do."""
+def records_of(beginning: str, store: Store) -> list[Record]:
+    """Records of the one cell whose id begins so; raises UsageError if none or several do. What of
+    them cannot be read stands in `store.damaged`."""
     found: dict[str, list[Record]] = {}
-    for record in Store(results).records():
-        if record.cell_id.startswith(beginning):
-            found.setdefault(record.cell_id, []).append(record)
+    folders = (store.root / "records").iterdir() if (store.root / "records").is_dir() else ()
+    for folder in sorted(folders):
+        if folder.name.startswith(beginning) and folder.is_dir() and PLAIN.fullmatch(folder.name):
+            for record in store.records(folder.name):
+                found.setdefault(record.cell_id, []).append(record)
     if len(found) != 1:
         ids = ", ".join(sorted(found)) or "none; `lowbit list cells` shows what has been run"
         raise UsageError(f"{beginning!r} must be the beginning of one cell id; it fits: {ids}.")
@@ -71,6 +74,8 @@ def _tasks(options: Options) -> str:
 def _cells(options: Options) -> str:
     store = Store(options.results)
     state = {record.cell_id: record.status for record in store.records()}
+    for damage in store.damaged.values():
+        print(f"lowbit: {damage}", file=sys.stderr)
     lacking = {name: bool(missing_of(name, options)) for name in TASKS.names()}
     rows = []
     for cell in select(Choice(everything=True)).cells:

@@ -16,7 +16,7 @@ Compile = Literal["auto", "on", "off"]
 
 
 def default_results() -> Path:
-    return Path(os.environ.get(RESULTS, "results"))
+    return Path(os.environ.get(RESULTS) or "results").expanduser()
 
 
 @dataclass(frozen=True)

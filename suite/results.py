@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from suite.cell import Cell
 from suite.errors import EnvironmentProblem, LowbitError, UsageError
 from suite.files import explained, sweep_temporaries, write_atomically, write_text
+from suite.record_files import NoRecord, content_of
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses records of a newer one."""
@@ -61,11 +62,26 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def new_run_id() -> str:
+def new_run_id(after: str = "") -> str:
     """Sortable by time and unique: `20260131T235959-1a2b3c4d`; five of the eight digits behind the
-    second are its microsecond, three are random."""
-    time = datetime.now(UTC)
+    second are its microsecond, three are random.
+
+    after: the newest id of the same cell. Where the clock does not say a later time, because it was
+    set back or that one was made by a clock that was fast, the new id is a microsecond after it:
+    the newest run of a cell is the one that was made last.
+    """
+    time, known = datetime.now(UTC), RUN_ID.fullmatch(after)
+    if known:
+        second = datetime.strptime(known[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        time = max(time, second + timedelta(microseconds=int(known[2], 16) + 1))
     return f"{time:%Y%m%dT%H%M%S}-{time.microsecond:05x}{uuid4().hex[:3]}"
+
+
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""A name that is safe in a path."""
+
+RUN_ID = re.compile(r"([0-9]{8}T[0-9]{6})-([0-9a-f]{5})[0-9a-f]{3}")
+"""Time to the second, and its microsecond."""
 
 
 class Store:
@@ -77,6 +93,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: dict[Path, str] = {}
 
     def prepare(self) -> None:
         """Make sure the folder can be written, before anything is paid for."""
@@ -111,10 +128,22 @@ class Store:
         return path
 
     def records(self, cell_id: str | None = None) -> Iterator[Record]:
-        """All records (of one cell, if named), oldest first."""
+        """All records (of one cell, if named), oldest first. What cannot be read is passed over,
+        and stands in `damaged`, a sentence each."""
+        for path in self._paths(cell_id):
+            try:
+                yield read(path)
+            except EnvironmentProblem as problem:
+                self.damaged[path] = str(problem)
+
+    def _paths(self, cell_id: str | None) -> list[Path]:
         pattern = f"{_plain(cell_id)}/*.json" if cell_id else "*/*.json"
-        for path in sorted((self.root / "records").glob(pattern), key=lambda p: p.name):
-            yield read(path)
+        return sorted((self.root / "records").glob(pattern), key=lambda p: p.name)
+
+    def next_run_id(self, cell_id: str) -> str:
+        """An id for a new run of a cell, behind all that it has."""
+        names = [path.stem for path in self._paths(cell_id) if RUN_ID.fullmatch(path.stem)]
+        return new_run_id(after=max(names, default=""))
 
     def latest(self, cell_id: str, status: str = "done") -> Record | None:
         """The newest record of a cell with that status, if any."""
@@ -189,12 +218,12 @@ def nonfinite(record: Record) -> list[str]:
 def read(path: Path) -> Record:
     """Read one record; raises EnvironmentProblem if it is damaged or of a newer schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        content = content_of(path)
+    except NoRecord as problem:
         raise EnvironmentProblem(
-            f"The record {path} cannot be read ({problem}); move it out of the results folder."
+            f"The record {path} {problem}; move it out of the results folder."
         ) from problem
-    schema = content.get("record_schema") if isinstance(content, dict) else None
+    schema = content.get("record_schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise EnvironmentProblem(
             f"The record {path} has schema {schema}, this lowbit-suite reads up to {SCHEMA}; "
@@ -210,11 +239,13 @@ def read(path: Path) -> Record:
         ) from problem
 
 
-def failed(cell: Cell, cell_id: str, started: str, error: dict[str, Any], **more: Any) -> Record:
+def failed(
+    cell: Cell, cell_id: str, started: str, error: dict[str, Any], run_id: str = "", **more: Any
+) -> Record:
     """The record of a run that did not come to its end."""
     return Record(
         cell_id=cell_id,
-        run_id=new_run_id(),
+        run_id=run_id or new_run_id(),
         cell=cell.delta(),
         status="failed",
         started=started,
@@ -225,7 +256,7 @@ def failed(cell: Cell, cell_id: str, started: str, error: dict[str, Any], **more
 
 
 def _plain(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    if not PLAIN.fullmatch(name):
         raise UsageError(f"{name!r} is not an id: letters, digits, '-' and '_' only.")
     return name
 

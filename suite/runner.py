@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +113,20 @@ def stored(cell: Cell, store: Store, options: Options) -> Record | None:
     if options.fresh:
         return None
     record = store.latest(cell_id(cell))
+    for damage in store.damaged.values():
+        _say_once(damage)
     if record is None or not same_files(record, cell, options):
         return None
     below = {role: store.latest(cell_id(need)) for role, need in needs(cell).items()}
     if any(one is None or record.needs.get(role) != one.run_id for role, one in below.items()):
         return None
     return record if taught_by(record, below.get("fp32"), cell, options) else None
+
+
+@cache
+def _say_once(damage: str) -> None:
+    """A damaged record is no result; the cell runs, and what it had is named."""
+    print(f"lowbit: {damage}", file=sys.stderr)
 
 
 def _agreed(found: Record | None) -> Record | None:
@@ -181,7 +191,8 @@ def _record_failure(
         "traceback": traceback.format_exc(),
     }
     try:
-        path = store.write(failed(cell, cell_id(cell), started, error))
+        own = cell_id(cell)
+        path = store.write(failed(cell, own, started, error, run_id=store.next_run_id(own)))
         say(f"{cell.label} failed ({error['type']}); recorded in {path}")
     except EnvironmentProblem as also:
         say(f"{cell.label} failed, and its failure could not be recorded: {also}")

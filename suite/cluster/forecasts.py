@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from suite import busy
 from suite.cell import Cell, Recipe
+from suite.record_files import NoRecord, content_of
 from suite.runner import cell_id
 from suite.schedule import passes
 
@@ -75,7 +75,7 @@ class Known:
         paths = [p for name in names for f in self.folders.get(name, ()) for p in f.glob("*.json")]
         found: list[Pace] = []
         for path in sorted(paths, key=lambda p: p.name, reverse=True):
-            pace = _pace(json.loads(path.read_text(encoding="utf-8")), note)
+            pace = _pace_of(path, note)
             if pace is not None:
                 found.append(pace)
             if len(found) == NEWEST:
@@ -98,6 +98,14 @@ def _stem(cell: Cell) -> str:
     match = _KEY.match(cell_id(cell))
     assert match is not None
     return match[1]
+
+
+def _pace_of(path: Path, note: str) -> Pace | None:
+    """What a record's file shows; None for one that shows nothing, as a damaged one."""
+    try:
+        return _pace(content_of(path), note)
+    except (NoRecord, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        return None
 
 
 def _pace(record: Mapping[str, Any], note: str) -> Pace | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from suite.results import Store
 
 from suite.choosing import choice_from, options_from
 from suite.commands.given import EXECUTING, SELECTING, DataO, ResultsO, taking
@@ -47,12 +50,15 @@ def show(
     nothing."""
     from suite.listing import records_of
     from suite.reservations import reservations
+    from suite.results import Store
 
-    for record in records_of(cell, options_from({"results": results}.get).results):
+    store = Store(options_from({"results": results}.get).results)
+    for record in records_of(cell, store):
         print(record.model_dump_json(indent=1))
         found = reservations(record) if record.status == "done" else []
         if found:
             print(f"{record.run_id} decides nothing: {'; '.join(found)}", file=sys.stderr)
+    _told(store)
 
 
 def outliers(
@@ -66,9 +72,19 @@ def outliers(
     from suite.results import Store
 
     options = options_from({"results": results}.get)
-    done = [r for r in records_of(cell, options.results) if r.status == "done"]
-    for path in draw(done[-1], Store(options.results), out) if done else ():
+    store = Store(options.results)
+    done = [r for r in records_of(cell, store) if r.status == "done"]
+    for path in draw(done[-1], store, out) if done else ():
         print(path)
+    _told(store)
+
+
+def _told(store: Store) -> None:
+    """Name the records that could not be read; with any, the exit code is 1."""
+    for damage in store.damaged.values():
+        print(f"lowbit: {damage}", file=sys.stderr)
+    if store.damaged:
+        raise typer.Exit(1)
 
 
 def doctor(data: DataO = None, results: ResultsO = None) -> None:

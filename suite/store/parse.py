@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from suite.orphans import end_with_parent
+from suite.record_files import NoRecord, bytes_of
 from suite.store.frame import table
 from suite.store.rows import Unusable, row_of
 
@@ -113,9 +114,10 @@ def _piece(folder: str, heavy: tuple[str, ...], keep: Path | None, files: list[F
 
 
 def _read(folder: str, found: Found, heavy: tuple[str, ...]) -> dict[str, Any]:
-    with open(f"{folder}/{found.path}", "rb") as handle:
-        about = os.fstat(handle.fileno())
-        data = handle.read()
+    try:
+        data, about = bytes_of(Path(folder, found.path))
+    except NoRecord as problem:
+        raise Unusable("damaged", str(problem)) from None
     return {
         **row_of(data, heavy),
         "folder": folder,

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from suite.cell import Cell
 from suite.errors import UsageError
+from suite.record_files import Foreign, NoRecord, parsed
 from suite.results import SCHEMA, Record, _plain
 
 HEAVY = ("audit", "diagnosis", "history")
@@ -67,13 +68,12 @@ def light(record: Record, cell: Cell, lacking: Collection[str] = ()) -> dict[str
 
 
 def _content(data: bytes) -> dict[str, Any]:
-    if not data.strip():
-        raise Unusable("damaged", "is empty")
     try:
-        content = from_json(data)
-    except ValueError as problem:
-        raise Unusable("damaged", f"is not whole JSON ({problem})") from None
-    if not isinstance(content, dict) or not content.keys() >= _NAMED:
+        content = parsed(data)
+    except NoRecord as problem:
+        kind = "foreign" if isinstance(problem, Foreign) else "damaged"
+        raise Unusable(kind, str(problem)) from None
+    if not content.keys() >= _NAMED:
         raise Unusable("foreign", "is not a record of lowbit-suite")
     schema = content.get("record_schema")
     if isinstance(schema, int) and schema > SCHEMA:

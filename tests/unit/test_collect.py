@@ -149,9 +149,9 @@ def test_a_directory_and_a_file_being_written_are_no_records(tmp_path: Path) -> 
 
 
 def test_a_metric_that_is_not_a_number_is_kept_and_named(tmp_path: Path) -> None:
-    """pydantic writes NaN as null, other programs as NaN."""
-    paths = write(tmp_path, record(1, metrics={"top1": math.nan, "samples": 5.0}), record(2))
-    assert '"top1": null' in paths[0].read_text().replace("null,", "null")
+    """pydantic wrote NaN as null, as records of before have it; other programs write NaN."""
+    paths = write(tmp_path, record(1), record(2))
+    edited(paths[0], metrics={"top1": None, "samples": 5.0})
     edited(paths[1], metrics={"top1": math.nan, "samples": 5.0})
     for found in (collect([tmp_path]), compact([tmp_path], tmp_path), collect([tmp_path])):
         assert [kind for kind, _ in kinds(found)] == ["nan", "nan"]

@@ -81,8 +81,8 @@ def test_the_bitmap_comes_back_bit_by_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "cannot be read"),
-        ('{"record_schema": 1, "cell', "cannot be read"),
+        ("", "is empty"),
+        ('{"record_schema": 1, "cell', "is not whole JSON"),
         ('{"record_schema": 1}', "not valid"),
         ('{"record_schema": 99}', "schema 99, this lowbit-suite reads up to 1"),
     ],
@@ -92,8 +92,11 @@ def test_a_bad_record_is_one_sentence(tmp_path: Path, content: str, words: str) 
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(EnvironmentProblem, match=words) as caught:
-        Store(tmp_path).latest(ID)
+        read(path)
     assert str(path) in str(caught.value)
+    store = Store(tmp_path)
+    assert store.latest(ID) is None
+    assert store.damaged == {path: str(caught.value)}
 
 
 def test_unknown_fields_are_refused(tmp_path: Path) -> None:
