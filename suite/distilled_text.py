@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.cell import Cell, make_cell
+from suite.evaluate import BATCH
 from suite.finished import check_teacher, finished_text
 from suite.grid import FULL
 from suite.method import Finished, Method, Progress, Settings, Stage
@@ -43,7 +44,7 @@ class DistilledSettings(Settings):
         at 2f43334 and 7a054c4) or over the `batch` (TernaryBERT's at 0af2589).
     rating_loss: logit loss where there is one output: `cross_entropy`, which is always 0, or `mse`.
     evaluation_range: dynamic ranges in evaluation: of the `batch` itself (code), or the `running`
-        ones of training.
+        ones of training. With `batch` a prediction depends on the size of evaluation's batches.
     clip: clips of the 8-bit activations: `learned`, or `fixed` at 2.5.
     skewed: grid of FFN hidden values and attention probabilities: `asymmetric` or `symmetric`.
     """
@@ -248,6 +249,13 @@ class DistilledText(Method):
         clip = "learned" if self.settings.clip == "learned" else "fixed at 2.5"
         return "LSQ, a tensor" if self.cell.a_bits < 8 else f"dynamic, a tensor, clip {clip}"
 
+    def _by_batch(self) -> bool:
+        """Whether a text's outputs in evaluation depend on the batch it is in: every dynamic range
+        of 8 bits does, below that the minimum of the asymmetric grids alone."""
+        s, bits = self.settings, self.cell.a_bits
+        ranges = bits != FULL and (bits >= 8 or s.skewed == "asymmetric")
+        return ranges and s.evaluation_range == "batch"
+
     def protocol(self) -> dict[str, Any]:
         s, fewer = self.settings, self.cell.a_bits < 8
         return {
@@ -262,5 +270,6 @@ class DistilledText(Method):
             "stage_end": "last pass (the code: best pass on the validation split)",
             "logit_loss": f"mean over {s.logit_mean}; one output: {s.rating_loss}",
             "evaluation_range": s.evaluation_range,
+            **({"evaluation_batch": BATCH} if self._by_batch() else {}),
             "augmentation": "asked for" if self.cell.recipe.augment else "none",
         }

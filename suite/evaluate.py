@@ -14,7 +14,10 @@ from suite.models.slot import quantized_once
 from suite.tasks.base import Dataset, Rows, to_device
 
 BATCH = 250
-"""Samples an evaluation step; of no influence on the result beyond rounding."""
+"""Samples an evaluation step. A model's outputs depend on it no further than by rounding, except
+under a method whose activation ranges are those of the batch (`evaluation_range` of the distilled
+text methods): there another number, or the batches of several ranks, give other losses and can
+give other predictions, so that its protocol holds the number."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,29 @@ def test_the_contract(name: str, fields: dict[str, Any], tmp_path: Path) -> None
     json.dumps([method.diagnosis, sizes_of(model)], allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("fields", "together"),
+    [
+        ({}, True),
+        ({"a_bits": 4}, True),
+        ({"a_bits": 32}, False),
+        ({"settings": {"evaluation_range": "running"}}, False),
+        ({"a_bits": 4, "settings": {"skewed": "symmetric"}}, False),
+    ],
+)
+def test_the_protocol_holds_evaluations_batch_where_a_text_depends_on_it(
+    fields: dict[str, Any], together: bool
+) -> None:
+    method = method_of("ternarybert", variant="binarybert", **fields)
+    model = calibrated(method).eval()
+    with torch.no_grad():
+        whole = model(texts())
+        alone = [model({k: v[i : i + 1] for k, v in texts().items()}) for i in range(len(whole))]
+    differs = not torch.allclose(torch.cat(alone), whole, atol=1e-5)
+    assert differs is together
+    assert method.protocol().get("evaluation_batch") == (250 if together else None)
+
+
 def check_audit(method: DistilledText, model: TextModel) -> None:
     report = audit(model, texts())
     assert report.ok, report.problems
