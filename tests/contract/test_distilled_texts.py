@@ -276,10 +276,10 @@ def test_a_recipe_must_say_what_the_cells_before_are_trained_by() -> None:
 def test_a_teacher_that_does_not_fit_is_refused(
     fields: dict[str, Any], classes: int, said: str, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suite.models import earlier
+    from suite import finished as models_of
 
-    plain = earlier._tokens
-    monkeypatch.setattr(earlier, "_tokens", lambda m: {} if m == "other" else plain(m))
+    plain = models_of._tokens
+    monkeypatch.setattr(models_of, "_tokens", lambda m: {} if m == "other" else plain(m))
     method = method_of("ternarybert")
     found = finished(method)
     wrong = Finished(make_cell(**{**FP32, **fields}), found["fp32"].weights)
