@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from suite.files import explained
+from suite.files import explained, sweep_temporaries
 from suite.store import compacted
 from suite.store.beside import bring_measurements
 from suite.store.compacted import COMPACTED
@@ -23,6 +26,9 @@ from suite.store.parse import LeftOut
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PIECES = ".collect-"
+"""Beginning of the name of a collection's own folder."""
 
 HARMLESS = ("copy",)
 """Kinds of LeftOut with which nothing is lost."""
@@ -107,7 +113,8 @@ def compact(folders: Sequence[Path], out: Path, rebuild: bool = False) -> Compac
         folders.append(out)
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".collect-", dir=out) as pieces:
+        sweep_temporaries(out)
+    with _pieces(out) as pieces:
         parts = [
             part(folder, (), known=before, thorough=True, anew=rebuild, keep=Path(pieces))
             for folder in folders
@@ -130,6 +137,28 @@ def compact(folders: Sequence[Path], out: Path, rebuild: bool = False) -> Compac
         size=(out / COMPACTED).stat().st_size,
         left_out=left_out,
     )
+
+
+@contextmanager
+def _pieces(out: Path) -> Iterator[str]:
+    """A folder for parts of the file that is made, locked while it is used; those that killed
+    collections left are swept."""
+    for left in out.glob(f"{PIECES}*"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
+    with explained(out), tempfile.TemporaryDirectory(prefix=PIECES, dir=out) as made:
+        handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield made
+        finally:
+            os.close(handle)
 
 
 def _whole(folders: Sequence[Path]) -> list[Path]:

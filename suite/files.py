@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,19 +32,37 @@ def explained(path: Path) -> Iterator[None]:
         ) from problem
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, sync it and rename it into place."""
+def write_atomically(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it and rename it into place.
+
+    sync: whether it must outlast a power failure; what can be made again at any time need not.
+    """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
+        with _begun(path) as temporary:
             with _space(path.parent):
                 write(temporary)
-            _sync(temporary)
+            if sync:
+                _sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+            if sync:
+                _sync(path.parent)
+
+
+@contextmanager
+def _begun(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that was nobody's, no link, and is locked while it is written, so
+    that it can be told from what a killed writer left."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(temporary, how, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks has leftovers that nobody sweeps
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield temporary
+    finally:
+        os.close(handle)
+        temporary.unlink(missing_ok=True)
 
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
@@ -51,10 +70,13 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove the files that killed writers left in `folder`; for whoever owns it."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+    """Remove the files that killed writers left in `folder`; one that is being written stays."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            with suppress(OSError), path.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
 
 

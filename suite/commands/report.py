@@ -18,6 +18,7 @@ def report(
     mix: MixO = False,
 ) -> None:
     """Write claims, tables, figures, errata and records as one HTML file that needs no network."""
+    from suite.files import sweep_temporaries
     from suite.report.content import content_of
     from suite.report.page import write_report
 
@@ -26,6 +27,7 @@ def report(
     for problem in content.problems:
         print(f"lowbit: {problem}", file=sys.stderr)
     path = out.expanduser()
+    sweep_temporaries(path.parent)
     write_report(content, path)
     print(
         f"{path}: {len(content.claims)} claims, {len(content.tables)} tables, "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from suite.contradictions import Clash
-from suite.files import explained
+from suite.files import explained, sweep_temporaries, write_atomically
 from suite.report import csv, html, latex, markdown
 from suite.report.model import CANNOT_RUN, SIGNS, Table
 
@@ -26,6 +26,7 @@ def write(tables: Sequence[Table], clashes: Sequence[Clash], out: Path) -> None:
     LaTeX tables, and an index. The same tables give the same bytes."""
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(out)
     for table in tables:
         for ending, render in FORMATS.items():
             put(out / f"{table.id}.{ending}", render(table))
@@ -35,10 +36,11 @@ def write(tables: Sequence[Table], clashes: Sequence[Clash], out: Path) -> None:
 
 def put(path: Path, text: str) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
-    with explained(path):
-        temporary = path.with_name(f".{path.name}.tmp")
+
+    def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+
+    write_atomically(path, write, sync=False)
 
 
 def index(tables: Sequence[Table], clashes: Sequence[Clash]) -> str:

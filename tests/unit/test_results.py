@@ -17,7 +17,7 @@ import pytest
 
 from suite.cell import make_cell
 from suite.errors import EnvironmentProblem, LowbitError, UsageError
-from suite.files import sweep_temporaries
+from suite.files import TEMPORARY, sweep_temporaries, write_atomically
 from suite.results import Record, Store, failed, new_run_id, now, read
 
 CELL = make_cell(method="lsq", model="deit_pico", task="fashion", w_bits=2, a_bits=2)
@@ -190,3 +190,21 @@ def test_leftovers_of_writers_are_told_from_files(tmp_path: Path) -> None:
     sweep_temporaries(tmp_path)
     sweep_temporaries(tmp_path / "nowhere")
     assert [path.exists() for path in (left, kept, link)] == [False, True, True]
+
+
+def test_a_writer_follows_no_link_and_is_not_swept_while_it_writes(tmp_path: Path) -> None:
+    path, seen = tmp_path / "a.txt", []
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("new")
+        sweep_temporaries(tmp_path)
+        seen.append(temporary.is_symlink() or not temporary.exists())
+        assert TEMPORARY.fullmatch(temporary.name)
+
+    (tmp_path / "elsewhere").write_text("untouched")
+    path.symlink_to(tmp_path / "elsewhere")
+    write_atomically(path, write)
+    assert seen == [False]
+    assert path.read_text() == "new"
+    assert (tmp_path / "elsewhere").read_text() == "untouched"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "elsewhere"]
