@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,11 @@ from suite.errors import LowbitError, Missing, UsageError
 
 OUTCOMES = pytest.StashKey[list[Any]]()
 MORE = pytest.StashKey[int]()
+ORDER: pytest.StashKey[list[str]] = pytest.StashKey()
+"""Ids of the selected cells, in the order of the selection."""
+
+WORKER = "lowbit"
+"""Under which a worker of pytest-xdist tells the controller what it ran."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +36,7 @@ def _value(config: pytest.Config) -> Callable[[str], Any]:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = []
     config.stash[MORE] = 0
+    config.stash[ORDER] = list[str]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -47,6 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except UsageError as problem:
         pytest.exit(str(problem), returncode=problem.exit_code)
     metafunc.config.stash[MORE] = chosen.more
+    metafunc.config.stash[ORDER] = [cell.to_json() for cell in chosen.cells]
     metafunc.parametrize("cell", chosen.cells, ids=[c.label for c in chosen.cells])
 
 
@@ -82,9 +90,45 @@ def obtained(request: pytest.FixtureRequest) -> Callable[[Cell], Any]:
     return run
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands over what it ran; the controller writes the summary."""
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        outcomes = [[o.record.model_dump_json(), o.stored] for o in config.stash[OUTCOMES]]
+        told = [outcomes, config.stash[MORE], config.stash[ORDER]]
+        config.workeroutput[WORKER] = json.dumps(told)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a worker ran into the controller's own list."""
+    told = getattr(node, "workeroutput", {}).get(WORKER)
+    if told is None:
+        return
+    from suite.results import Record
+    from suite.runner import Outcome
+
+    outcomes, more, order = json.loads(told)
+    stash: pytest.Stash = node.config.stash
+    stash[OUTCOMES] += [Outcome(Record.model_validate_json(r), stored) for r, stored in outcomes]
+    stash[MORE] = max(stash[MORE], more)
+    if order:
+        stash[ORDER] = list(order)
+
+
+def _in_order(config: pytest.Config) -> list[Any]:
+    """The outcomes in the order of the selection, whichever worker was done first."""
+    from suite.cell import make_cell
+
+    order = config.stash[ORDER]
+    places = {cell: place for place, cell in enumerate(order)}
+    outcomes = config.stash.get(OUTCOMES, [])
+    return sorted(outcomes, key=lambda o: places.get(make_cell(**o.record.cell).to_json(), 0))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """One line a cell, a Markdown table, and how many more cells the same words could mean."""
-    outcomes = config.stash.get(OUTCOMES, [])
+    outcomes = _in_order(config)
     if outcomes:
         from suite.results import Store
         from suite.summary import summary

@@ -2,10 +2,10 @@
 
 python -m tests.integration.kills COUNT [SEED]
 
-Every sequence kills one command some times with SIGKILL, at moments drawn over its whole length, lets
-it come to its end, and compares what it made with what an undisturbed one made. Training and label
-making must end with the same bits, tables and reports with the same bytes, collections with the same
-runs; no temporary file or folder may be there afterwards.
+Every sequence kills one command some times with SIGKILL, at moments drawn over its whole length,
+lets it come to its end, and compares what it made with what an undisturbed one made. Training and
+label making must end with the same bits, tables and reports with the same bytes, collections with
+the same runs; no temporary file or folder may be there afterwards.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-START = "from tests.integration import fewer_images; fewer_images.use(); from suite.cli import main; main()"
+FEWER = "from tests.integration import fewer_images; fewer_images.use()"
+START = f"{FEWER}; from suite.cli import main; main()"
 SMOKE = ("--task=fashion", "--recipe=fp32_recipe=fashion-smoke", "--no-gate", "--threads=1")
 BRIEF = (*SMOKE, "--bits=2", "--recipe=epochs=2", "--recipe=max_steps=6", "--recipe=crops=1")
 LEFT = re.compile(r"\..+\.[0-9a-f]{32}|\.collect-.+|\..+\.import")
@@ -135,9 +136,8 @@ def main(count: int, seed: int) -> int:
         faults += [f"{name}: left {path}" for path in leftovers(out)]
         shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(root, ignore_errors=True)
-    print(
-        f"{sum(killed.values())} kills in {number} sequences: {json.dumps(killed, sort_keys=True)}"
-    )
+    told = json.dumps(killed, sort_keys=True)
+    print(f"{sum(killed.values())} kills in {number} sequences: {told}")
     print("\n".join(faults) or "nothing was lost, nothing was left")
     return 1 if faults else 0
 
