@@ -1,6 +1,6 @@
 """Kill commands at random moments, let them go on, and see that nothing is lost or left.
 
-python -m tests.integration.kills COUNT [SEED]
+python -m tests.integration.kills COUNT [SEED [TASK ...]]
 
 Every sequence kills one command some times with SIGKILL, at moments drawn over its whole length,
 lets it come to its end, and compares what it made with what an undisturbed one made. Training and
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,9 @@ def runs(out: Path) -> object:
 
 def files(out: Path) -> object:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.rglob("made/*"))}
+
+
+NAMES = ("training", "labels", "collect", "tables", "report")
 
 
 def tasks(store: Path) -> dict[str, Task]:
@@ -102,13 +105,14 @@ def leftovers(out: Path) -> list[str]:
     return sorted(str(p.relative_to(out)) for p in out.rglob("*") if LEFT.fullmatch(p.name))
 
 
-def main(count: int, seed: int) -> int:
+def main(count: int, seed: int, names: Sequence[str] = ()) -> int:
     draw = random.Random(seed)
     root = Path(tempfile.mkdtemp())
-    store = Path(__file__).parents[2] / "docs" / "measured" / "fashion"
+    store = root / "store"  # a copy: what is compared must not change meanwhile
+    shutil.copytree(Path(__file__).parents[2] / "docs" / "measured" / "fashion", store)
     killed: dict[str, int] = {}
     faults: list[str] = []
-    chosen = tasks(store)
+    chosen = {name: task for name, task in tasks(store).items() if name in (names or NAMES)}
     whole, seconds = {}, {}
     for name, task in chosen.items():
         (root / name / "made").mkdir(parents=True)
@@ -143,4 +147,5 @@ def main(count: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    count, seed = (int(word) for word in (*sys.argv[1:3], "0")[:2])
+    sys.exit(main(count, seed, sys.argv[3:]))

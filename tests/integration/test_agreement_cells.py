@@ -205,7 +205,7 @@ def test_a_folder_that_holds_no_encoder_is_answered_with_one_sentence(
         (("--permute=shuffled",), "'none', 'own' or 'shared'"),
         (("--batches=0",), "calibration_batches"),
         (("--texts-per-batch=0",), "calibration_images"),
-        (("--draws=0",), "give 1 or more"),
+        (("--draws=0",), "give 1 to 10000"),
         (("--recipe=max_length=999",), "it takes 5 to 128"),
         (("--method=range_qat",), "No cell fits"),
         (("--method=peg", "--bits=20"), "it can do 2, 3"),
