@@ -8,6 +8,10 @@ import typer
 
 from suite.commands import cells, claims, cluster, measure, report, store, sweeps, tables
 from suite.errors import LowbitError
+from suite.markdown import visible
+
+LINES = "\n\t"
+"""Control characters that a message may have."""
 
 app = typer.Typer(
     help="Does this paper hold? Cells of the papers' tables, rerun with one command.",
@@ -25,5 +29,5 @@ def main() -> None:
     try:
         app()
     except LowbitError as problem:
-        print(f"lowbit: {problem}", file=sys.stderr)
+        print(f"lowbit: {visible(str(problem), keep=LINES)}", file=sys.stderr)
         sys.exit(problem.exit_code)

@@ -9,6 +9,7 @@ from suite.cell import Cell
 from suite.cores import wait_without_spinning_if_shared
 from suite.errors import LowbitError, Missing
 from suite.grid import Choice, select
+from suite.markdown import visible
 from suite.options import Options
 from suite.progress import Reporter
 from suite.runner import Outcome, method_of, needs, obtain
@@ -34,7 +35,7 @@ def run_cells(choice: Choice, options: Options) -> int:
             print(f"SKIPPED {cell.label}: {problem}", file=sys.stderr)
             code = code or problem.exit_code
         except LowbitError as problem:
-            print(f"FAILED {cell.label}: {problem}", file=sys.stderr)
+            print(visible(f"FAILED {cell.label}: {problem}"), file=sys.stderr)
             code = code or problem.exit_code
     _print(done, options)
     return code

@@ -11,7 +11,7 @@ from suite.aggregate import MARK, cell_of, glue, over_seeds, paired
 from suite.cell import Cell
 from suite.comparable import Beside, beside
 from suite.errors import EnvironmentProblem
-from suite.markdown import row
+from suite.markdown import row, visible
 from suite.registry import TASKS
 from suite.reservations import reservations
 from suite.results import Record, Store, read
@@ -37,7 +37,7 @@ def summary(records: Sequence[tuple[Record, bool]], store: Store) -> str:
     """A line a record (and whether it was stored), their table, and what they are together."""
     needed = needed_of(store)
     plain = [record for record, _ in records]
-    told = [line(record, stored, needed) for record, stored in records]
+    told = [visible(line(record, stored, needed)) for record, stored in records]
     shown = table(plain, needed)
     parts = ["\n".join(told), shown]
     parts += [text for of in (over_seeds, paired, glue) for text in of(plain, needed)]

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from suite.markdown import visible
 from suite.report.model import Entry, Row, Table
 
 COLUMNS = (
@@ -51,20 +52,20 @@ def _lines(table: Table, row: Row, notes: dict[str, str]) -> Iterator[list[str]]
         yield [
             table.id,
             table.scale,
-            row.group,
-            row.label,
-            "; ".join(row.words),
+            _text(row.group),
+            _text(row.label),
+            _text("; ".join(row.words)),
             *_facts(entry),
-            " ".join(notes[letter] for letter in letters),
+            _text(" ".join(notes[letter] for letter in letters)),
             " ".join(entry.run_ids),
         ]
 
 
 def _facts(entry: Entry) -> list[str]:
     return [
-        entry.column,
-        entry.metric,
-        entry.cell,
+        _text(entry.column),
+        _text(entry.metric),
+        _text(entry.cell),
         _number(entry.value),
         _number(entry.low),
         _number(entry.high),
@@ -75,8 +76,15 @@ def _facts(entry: Entry) -> list[str]:
         entry.published_mark,
         entry.difference_text and _number(entry.difference),
         entry.verdict,
-        entry.why,
+        _text(entry.why),
     ]
+
+
+def _text(value: str) -> str:
+    """Text that stays text in a spreadsheet, which would compute what begins like a formula, and on
+    one line (csv.writer quotes no carriage return)."""
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from suite.markdown import visible
 from suite.report.model import MARKS, SIGNS, Entry, Row, Table
 
 SPECIAL = re.compile(r"([\\`*\[\]|~#$])")
@@ -23,7 +24,7 @@ def render(table: Table) -> str:
 
 def escape(text: str) -> str:
     """Text that shows as it is: no markup, no HTML, one line."""
-    plain = " ".join(text.split())
+    plain = visible(" ".join(text.split()))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return UNDERSCORE.sub(r"\\_", SPECIAL.sub(r"\\\1", plain))
 
