@@ -56,7 +56,7 @@ def page() -> str:
 
 HEAD = """# Recipes beside the authors'
 
-Every field of the paper-scale recipes ([suite/recipes](../suite/recipes)), and what the authors'
+Fields of paper recipes, not yet of all ([suite/recipes](../suite/recipes)), and what the authors'
 code and commands have in its place ([the data](../tables/published/recipes.toml)). An empty cell is
 not known, or has no counterpart. Differences between text, code and numbers are
 [errata](../tables/errata). Not built for any of them: RandAugment, random erasing, mixup, repeated
